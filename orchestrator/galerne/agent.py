@@ -1,0 +1,67 @@
+"""The contract between an agent and the worker runtime that hosts it.
+
+An agent is a class without arguments in the entry-point group `galerne.agents`. The runtime
+claims a task, keeps its lease, journals every model turn and tool result, and commits the
+outcome; the agent only says what to ask next. An agent must be *deterministic between steps*: on
+another worker the same code runs again from the top and every finished step returns from the
+journal instead of being paid for twice.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Protocol
+
+from galerne.messages.chat import ChatReply, ChatRequest
+from galerne.messages.facts import AnyFact, Lane, Planned, Ready
+from galerne.messages.ids import JobId, TenantId
+from galerne.messages.plan import TaskKind
+from galerne.messages.tools import ToolOutcome, ToolSpec
+
+
+class TaskContext(Protocol):
+    """What an agent may do while it holds a task."""
+
+    @property
+    def job(self) -> JobId: ...
+    @property
+    def tenant(self) -> TenantId: ...
+    @property
+    def ready(self) -> Ready: ...
+    @property
+    def attempt(self) -> int: ...
+
+    async def ask(
+        self, request: ChatRequest, on_text: Callable[[str], None] | None = None
+    ) -> ChatReply:
+        """Ask this worker's model, once and for all: the answer is journaled as the next step.
+
+        `on_text` gets the text piece by piece as it arrives (on a replay, whole). Raises
+        TransientError or PermanentError; the runtime retries or fails the task.
+        """
+        ...
+
+    async def call(self, call_id: str, tool: str, arguments: dict[str, Any]) -> ToolOutcome:
+        """Call a tool by its next step. A tool's own failure comes back as `ToolRefused`."""
+        ...
+
+    async def tools(self) -> Sequence[ToolSpec]:
+        """The tools that are served now and that the job allows, by name."""
+        ...
+
+    async def planned(self) -> Sequence[Planned]:
+        """What an earlier attempt at this plan has already written, in order."""
+        ...
+
+    def write(self, fact: AnyFact) -> None:
+        """Write a fact of this job without waiting; the outcome is committed after all of them."""
+        ...
+
+
+class Agent(Protocol):
+    """`lane` says which queue it serves, `kinds` which tasks there are its own."""
+
+    lane: ClassVar[Lane]
+    kinds: ClassVar[frozenset[TaskKind]]
+
+    async def run(self, context: TaskContext) -> Any:
+        """Do the task and return its value (JSON). Raise a GalerneError to fail it."""
+        ...

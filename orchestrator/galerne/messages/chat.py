@@ -1,0 +1,60 @@
+"""A conversation with a model, in the OpenAI chat-completions shape, as it is also journaled."""
+
+from typing import Any, Literal
+
+import msgspec
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A call that a model asks for; `arguments` is the JSON text exactly as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One turn. An assistant turn has content or tool calls; a tool turn answers one call."""
+
+    role: Role
+    content: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
+
+
+class ToolSchema(msgspec.Struct, frozen=True):
+    """What a model is told about a tool. `parameters` is a JSON Schema (Draft 7) of type object."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+class ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What to ask a model; the client adds the model's name and the back end's dialect."""
+
+    messages: tuple[ChatMessage, ...]
+    tools: tuple[ToolSchema, ...] = ()
+    tool_choice: Literal["auto", "any", "none"] = "auto"
+    max_tokens: int | None = None
+    temperature: float | None = None
+
+
+class TokenUsage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Tokens of one call, as the back end counted them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class ChatReply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A whole answer. `finish` is the back end's finish_reason; `id` is its response id."""
+
+    message: ChatMessage
+    model: str
+    finish: str = "stop"
+    usage: TokenUsage = TokenUsage()
+    id: str = ""

@@ -1,0 +1,49 @@
+"""Names that appear in subjects: anything but `[A-Za-z0-9_-]{1,64}` is refused before that."""
+
+import hashlib
+import re
+from typing import NewType
+
+from galerne.errors import InvalidInputError
+
+JobId = NewType("JobId", str)
+TaskId = NewType("TaskId", str)
+TenantId = NewType("TenantId", str)
+
+DEFAULT_TENANT = TenantId("default")
+ANSWER_TASK = TaskId("answer")
+"""The task that writes the job's answer once every planned task is done."""
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def is_id(value: str) -> bool:
+    return _ID.fullmatch(value) is not None
+
+
+def check_id(value: str, what: str) -> str:
+    """Give `value` back, or raise InvalidInputError naming `what` it was to be."""
+    if not is_id(value):
+        raise InvalidInputError(
+            f"{what} {value[:80]!r} is not usable: 1 to 64 letters, digits, '-' or '_' are allowed"
+        )
+    return value
+
+
+def job_id_of_key(tenant: TenantId, key: str) -> JobId:
+    """The job that an idempotency key stands for: the same key is the same job.
+
+    The first 24 hexadecimal digits of sha256(tenant NUL key), with `k-` in front.
+    """
+    digest = hashlib.sha256(f"{tenant}\0{key}".encode()).hexdigest()
+    return JobId(f"k-{digest[:24]}")
+
+
+def plan_task(revision: int) -> TaskId:
+    """The task that plans revision `revision` (the first is 1)."""
+    return TaskId(f"plan-{revision}")
+
+
+def is_reserved(task: str) -> bool:
+    """Whether a planner may not give a task this id."""
+    return task == ANSWER_TASK or task.startswith("plan-")

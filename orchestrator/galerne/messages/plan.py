@@ -1,0 +1,86 @@
+"""One task of a plan, and how it ends."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from galerne.messages.ids import TaskId
+
+TaskKind = Literal["agent", "tool", "plan", "ask", "answer"]
+"""agent: a model with tools; tool: one direct call; plan: a (nested) plan; ask: a person answers;
+answer: the job's closing synthesis, which only the coordinator creates."""
+
+
+class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A node of the graph. It may start when every task in `needs` has succeeded.
+
+    `tools` names what an agent task may call (None: whatever the job allows). `tool` and `args`
+    belong to a tool task; inside `args`, `{"$ref": "2.words"}` stands for a field of task 2's
+    result and `{{2}}` inside a text for the result itself.
+    """
+
+    id: TaskId
+    kind: TaskKind = "agent"
+    instruction: str = ""
+    needs: tuple[TaskId, ...] = ()
+    tools: tuple[str, ...] | None = None
+    tool: str | None = None
+    args: dict[str, Any] | None = None
+
+
+class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A task that the planner wrote and that cannot be used, with the reason."""
+
+    reason: str
+    text: str
+    id: str | None = None
+
+
+class Succeeded(msgspec.Struct, frozen=True, tag="succeeded"):
+    """`value` is any JSON value; for an agent task it is the model's closing text."""
+
+    value: Any
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """`code` is the error's (`galerne.errors`); `message` is one line for a person."""
+
+    code: str
+    message: str
+
+
+Outcome = Succeeded | Failed
+
+
+class ModelUsage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one model has cost so far."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a task or a job has used, by model name."""
+
+    models: dict[str, ModelUsage] = {}
+    tool_calls: int = 0
+
+    def plus(self, other: "Usage") -> "Usage":
+        models = dict(self.models)
+        for name, used in other.models.items():
+            had = models.get(name, ModelUsage())
+            models[name] = ModelUsage(
+                calls=had.calls + used.calls,
+                prompt_tokens=had.prompt_tokens + used.prompt_tokens,
+                completion_tokens=had.completion_tokens + used.completion_tokens,
+            )
+        return Usage(models=models, tool_calls=self.tool_calls + other.tool_calls)
+
+    @property
+    def tokens(self) -> int:
+        return sum(m.prompt_tokens + m.completion_tokens for m in self.models.values())
+
+    @property
+    def model_calls(self) -> int:
+        return sum(m.calls for m in self.models.values())

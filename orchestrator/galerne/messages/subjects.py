@@ -1,0 +1,169 @@
+"""Every subject, made and read in this one place.
+
+Under the prefix (default `galerne`): `submit`, `command`, `ev` (the log), `task` (the lanes),
+`tool` (calls), `tj` (tool journal), `live` (what happens now), `presence`, `quarantine`.
+"""
+
+import zlib
+
+import msgspec
+
+from galerne.errors import InvalidMessageError
+from galerne.messages.facts import (
+    AnyFact,
+    Cancelled,
+    Claimed,
+    Done,
+    Ended,
+    Lane,
+    ModelStep,
+    PlanEnded,
+    Planned,
+    Priority,
+    Ready,
+    Submitted,
+    ToolStep,
+)
+from galerne.messages.ids import JobId, TaskId, TenantId, is_id
+
+
+class JobAddress(msgspec.Struct, frozen=True):
+    """Where a job's facts live: `ev.<part>.<tenant>.<job>`."""
+
+    part: int
+    tenant: TenantId
+    job: JobId
+
+
+class TaskAddress(msgspec.Struct, frozen=True):
+    """A task on a lane: `task.<lane>.<priority>.<tenant>.<job>.<task>`."""
+
+    lane: str
+    priority: str
+    tenant: TenantId
+    job: JobId
+    task: TaskId
+
+
+def part_of(job: str, partitions: int) -> int:
+    """CRC-32 of the job's id modulo the number of partitions: any language has it."""
+    return zlib.crc32(job.encode()) % partitions
+
+
+def fact_name(fact: AnyFact) -> str:
+    """The tokens after the job in a fact's subject."""
+    match fact:
+        case Submitted():
+            return "submitted"
+        case Planned(revision=revision, n=n):
+            return f"plan.{revision}.{n}"
+        case PlanEnded(revision=revision):
+            return f"plan.{revision}.end"
+        case Ready(lane=lane, priority=priority, task=task):
+            return f"ready.{lane}.{priority}.{task.id}"
+        case Claimed(task=task_id):
+            return f"run.{task_id}"
+        case ModelStep(task=task_id, n=n) | ToolStep(task=task_id, n=n):
+            return f"step.{task_id}.{n}"
+        case Done(task=task_id):
+            return f"done.{task_id}"
+        case Cancelled():
+            return "cancel"
+        case Ended():
+            return "end"
+
+
+class Subjects:
+    """The subjects under one prefix."""
+
+    def __init__(self, prefix: str, partitions: int) -> None:
+        if not all(is_id(token) for token in prefix.split(".")):
+            raise InvalidMessageError(f"the prefix {prefix!r} is not made of plain tokens")
+        self.prefix = prefix
+        self.partitions = partitions
+        self._events_tokens = len(prefix.split(".")) + 1
+
+    # streams and consumers
+
+    def stream(self, name: str) -> str:
+        """A stream's name: `EVENTS` under `galerne` is `GALERNE_EVENTS`."""
+        return f"{self.prefix.replace('.', '_').upper()}_{name}"
+
+    # requests
+
+    def submit(self, tenant: str = "*") -> str:
+        return f"{self.prefix}.submit.{tenant}"
+
+    def command(self, tenant: str = "*") -> str:
+        return f"{self.prefix}.command.{tenant}"
+
+    # the log
+
+    def address(self, tenant: TenantId, job: JobId) -> JobAddress:
+        return JobAddress(part_of(job, self.partitions), tenant, job)
+
+    def job(self, address: JobAddress, rest: str = ">") -> str:
+        return f"{self.prefix}.ev.{address.part}.{address.tenant}.{address.job}.{rest}"
+
+    def fact(self, address: JobAddress, fact: AnyFact) -> str:
+        return self.job(address, fact_name(fact))
+
+    def events(self, part: str = "*", tenant: str = "*", job: str = "*", rest: str = ">") -> str:
+        return f"{self.prefix}.ev.{part}.{tenant}.{job}.{rest}"
+
+    def parse_event(self, subject: str) -> tuple[JobAddress, str]:
+        """The job and the fact's name in a subject of the log. Raises InvalidMessageError."""
+        tokens = subject.split(".")
+        head = self._events_tokens
+        if len(tokens) < head + 4 or not subject.startswith(f"{self.prefix}.ev."):
+            raise InvalidMessageError(f"{subject[:200]!r} is not a subject of the log")
+        part, tenant, job = tokens[head : head + 3]
+        if not (part.isdecimal() and part.isascii() and is_id(tenant) and is_id(job)):
+            raise InvalidMessageError(f"{subject[:200]!r} has a bad part, tenant or job")
+        if int(part) != part_of(job, self.partitions):
+            raise InvalidMessageError(f"{subject[:200]!r} is in the wrong part of the log")
+        address = JobAddress(int(part), TenantId(tenant), JobId(job))
+        return address, ".".join(tokens[head + 3 :])
+
+    # lanes
+
+    def task(
+        self, lane: Lane | str, priority: Priority | str, tenant: str = "*", rest: str = ">"
+    ) -> str:
+        return f"{self.prefix}.task.{lane}.{priority}.{tenant}.{rest}"
+
+    def parse_task(self, subject: str) -> TaskAddress:
+        """Raises InvalidMessageError."""
+        tokens = subject.split(".")
+        head = self._events_tokens
+        if len(tokens) != head + 5 or not all(is_id(token) for token in tokens[head:]):
+            raise InvalidMessageError(f"{subject[:200]!r} is not a subject of a lane")
+        lane, priority, tenant, job, task = tokens[head:]
+        return TaskAddress(lane, priority, TenantId(tenant), JobId(job), TaskId(task))
+
+    # tools
+
+    def tool(self, name: str) -> str:
+        return f"{self.prefix}.tool.{name}"
+
+    def tool_journal(self, tenant: str, key: str, entry: str) -> str:
+        """`entry` is `claim` (appended to) or `result` (write-once)."""
+        return f"{self.prefix}.tj.{tenant}.{key}.{entry}"
+
+    # live
+
+    def live(self, tenant: str, job: str, rest: str = ">") -> str:
+        return f"{self.prefix}.live.{tenant}.{job}.{rest}"
+
+    def delta(self, tenant: str, job: str, task: str) -> str:
+        return self.live(tenant, job, f"delta.{task}")
+
+    def presence(self, role: str) -> str:
+        return f"{self.prefix}.presence.{role}"
+
+    def presence_query(self, role: str) -> str:
+        """Whoever has that role answers with its presence at once."""
+        return f"{self.prefix}.presence_query.{role}"
+
+    def quarantine(self, origin: str) -> str:
+        return f"{self.prefix}.quarantine.{origin}"

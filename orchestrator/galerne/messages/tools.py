@@ -1,0 +1,85 @@
+"""Tool calls on the bus: a request to `tool.<name>`, and replies to the caller's inbox."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from galerne.messages.chat import ToolSchema
+
+Effect = Literal["pure", "idempotent", "once"]
+"""What repeating a call would do: nothing; nothing given the same key; something twice."""
+
+
+class ToolSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A tool as its worker announces it. `timeout` is in seconds."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    effect: Effect = "pure"
+    timeout: float = 30.0
+    version: str = "1"
+
+    def schema(self) -> ToolSchema:
+        return ToolSchema(self.name, self.description, self.parameters)
+
+
+class ToolMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type"):
+    """The base of what travels between an executor and a tool worker."""
+
+
+class CallTool(ToolMessage, frozen=True, tag="call"):
+    """`key` names the call for ever (`<job>.<task>.<step>`); the same key is the same effect.
+
+    `deadline` is in Unix seconds.
+    """
+
+    tool: str
+    key: str
+    tenant: str
+    arguments: dict[str, Any]
+    deadline: float
+
+
+class Busy(ToolMessage, frozen=True, tag="busy"):
+    """This worker is at its limit; send the same call again, soon."""
+
+
+class Working(ToolMessage, frozen=True, tag="working"):
+    """Accepted and under way; repeated as a heartbeat. Three missed ones mean a dead worker."""
+
+    by: str
+
+
+class Pending(ToolMessage, frozen=True, tag="pending"):
+    """Another worker holds this key until `until` (Unix seconds)."""
+
+    until: float
+
+
+class ToolResult(ToolMessage, frozen=True, tag="result"):
+    """The typed value, and `content`: the text of it that a model reads."""
+
+    value: Any
+    content: str
+
+
+class ToolRefused(ToolMessage, frozen=True, tag="error"):
+    """The call failed; `code` as in `galerne.errors`, `message` is for the model to read."""
+
+    code: str
+    message: str
+
+
+ToolReply = Busy | Working | Pending | ToolResult | ToolRefused
+ToolOutcome = ToolResult | ToolRefused
+
+
+class ToolsPresent(ToolMessage, frozen=True, tag="tools_present"):
+    """A tool worker's heartbeat on `presence.tools`; `leaving` is its last one."""
+
+    worker: str
+    tools: tuple[ToolSpec, ...]
+    capacity: int
+    active: int
+    leaving: bool = False
