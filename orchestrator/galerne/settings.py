@@ -73,7 +73,7 @@ class WorkerSettings(Section, frozen=True):
     """Seconds that two hosts' clocks may differ: a lease counts as over only after so much more."""
     heartbeat: float = 5.0
     """Seconds between renewals: a third of the lease, so two may be missed."""
-    max_attempts: int = 4
+    max_attempts: int = 6
     """Claims on one task before it fails for good: more means that it kills its workers."""
     retry_delay: float = 0.5
     """Seconds before the second attempt after a transient failure; doubled each time, jittered."""

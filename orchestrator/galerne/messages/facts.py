@@ -69,12 +69,16 @@ class Ready(Fact, frozen=True, tag="ready"):
 
 
 class Claimed(Fact, frozen=True, tag="claimed"):
-    """`by` holds the task until `until` (the lease), as attempt number `attempt` (from 1)."""
+    """`by` holds the task until `until` (the lease), as attempt number `attempt` (from 1).
+
+    `note` says why a lease was given back (`until` is 0 then).
+    """
 
     task: TaskId
     by: str
     until: float
     attempt: int
+    note: str | None = None
 
 
 class ModelStep(Fact, frozen=True, tag="model_step"):

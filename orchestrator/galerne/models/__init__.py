@@ -1,0 +1,23 @@
+"""The model plane: one HTTP client that speaks the OpenAI form under Mistral's rules.
+
+`ModelClient` asks a model, plain or streamed. `obey_rules` makes a conversation sendable, and
+`ReplyStream` and `EventParser` read a streamed answer from bytes without any connection.
+"""
+
+from galerne.models.client import KEY_HEADER, ModelClient
+from galerne.models.conversation import check_tools, obey_rules
+from galerne.models.endpoint import Endpoint
+from galerne.models.reply import plain_reply
+from galerne.models.sse import EventParser
+from galerne.models.stream import ReplyStream
+
+__all__ = [
+    "ModelClient",
+    "KEY_HEADER",
+    "Endpoint",
+    "obey_rules",
+    "check_tools",
+    "plain_reply",
+    "ReplyStream",
+    "EventParser",
+]

@@ -1,0 +1,345 @@
+"""One connection of one process to NATS, and its reply mux.
+
+Everything that expects an answer (acknowledged publishes, requests, pulls, batch reads) shares
+one wildcard inbox: the last token of the reply subject finds the waiting handler in a dict.
+Deadlines are swept from that dict by one timer, because a timer a call doubled the cost.
+
+    connect ─▶ connected ◀─▶ reconnecting (endless; waiting replies fail at once as transient)
+                   └─▶ closed for good (credentials revoked, drained): `closed` is set
+"""
+
+import asyncio
+import itertools
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import anyio
+import msgspec
+import nats.errors
+import structlog
+from nats.aio.client import Client as NatsClient
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from galerne.bus import mapping
+from galerne.errors import (
+    DeadlineError,
+    GalerneError,
+    InvalidSettingsError,
+    TooLargeError,
+    UnavailableError,
+)
+from galerne.messages.subjects import Subjects
+from galerne.settings import BusSettings
+
+log = structlog.stdlib.get_logger("galerne.bus")
+
+SWEEP = 0.1
+"""Seconds between two looks at the deadlines: what a deadline may be late by."""
+PING = 2.0
+"""Seconds between pings; the default of 120 hides a hung server."""
+
+Handler = Callable[[Msg], Awaitable[None]]
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A message as it came: `headers` is empty where there were none."""
+
+    subject: str
+    data: bytes
+    reply: str
+    headers: dict[str, str]
+
+
+class Waiting:
+    """A reply that somebody waits for: `handle` gets messages, `fail` the end of the wait."""
+
+    __slots__ = ("deadline", "fail", "handle")
+
+    def __init__(
+        self,
+        handle: Callable[[Message], None],
+        fail: Callable[[GalerneError], None],
+        deadline: float,
+    ) -> None:
+        self.handle = handle
+        self.fail = fail
+        self.deadline = deadline
+
+
+class Bus:
+    """The connection. Made by `connect`; everything else in `galerne.bus` takes one."""
+
+    def __init__(self, client: NatsClient, settings: BusSettings) -> None:
+        self.settings = settings
+        self.subjects = Subjects(settings.prefix, settings.partitions)
+        self.closed = anyio.Event()
+        self._client = client
+        self._inbox = f"_INBOX.{secrets.token_hex(8)}"
+        self._waiting: dict[str, Waiting] = {}
+        self._tokens = itertools.count(1)
+        self._writer = secrets.token_hex(8)
+        self._reconnected: list[Callable[[], None]] = []
+
+    # sending
+
+    async def send(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        reply: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """Publish without an acknowledgement. Raises TooLargeError, UnavailableError."""
+        size = len(data) + sum(len(k) + len(v) + 4 for k, v in (headers or {}).items())
+        if size > self.settings.max_payload + HEADROOM:
+            raise TooLargeError(
+                f"a message of {size} bytes is over the limit of {self.settings.max_payload}"
+            )
+        try:
+            await self._client.publish(subject, data, reply, headers)
+        except (nats.errors.Error, OSError) as error:
+            raise mapping.of_exception(error, f"publishing to {subject}") from error
+
+    async def publish(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        message_id: str | None = None,
+        expected: int | None = None,
+    ) -> int:
+        """Publish to a stream and wait until it is stored; gives the sequence in the stream.
+
+        `expected` is the sequence that the subject's last message must have (0: none yet).
+        Raises ConflictError, BusyError (no room), TransientError, TooLargeError.
+        """
+        headers: dict[str, str] = {}
+        if message_id is not None:
+            headers["Nats-Msg-Id"] = message_id
+        if expected is not None:
+            headers["Nats-Expected-Last-Subject-Sequence"] = str(expected)
+        answer = await self.request(subject, data, headers=headers or None)
+        ack = _json_object(answer, f"publishing to {subject}")
+        return int(ack["seq"])
+
+    async def request(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        headers: dict[str, str] | None = None,
+        patience: float | None = None,
+    ) -> Message:
+        """Send and wait `patience` seconds for the first reply. Raises TransientError without."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Message] = loop.create_future()
+
+        def handle(message: Message) -> None:
+            if not future.done():
+                future.set_result(message)
+
+        def fail(error: GalerneError) -> None:
+            if not future.done():
+                future.set_exception(error)
+
+        reply = self.expect(handle, fail, patience or self.settings.request_timeout)
+        try:
+            await self.send(subject, data, reply=reply, headers=headers)
+            answer = await future
+        finally:
+            self.forget(reply)
+        if answer.headers.get("Status") == "503":
+            raise UnavailableError(f"nobody answers on {subject}: is that service running?")
+        return answer
+
+    async def api(self, name: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ask JetStream's API (`$JS.API.<name>`). Raises what `mapping.of_api_error` says."""
+        data = msgspec.json.encode(body) if body is not None else b""
+        answer = await self.request(f"$JS.API.{name}", data)
+        return _json_object(answer, name)
+
+    # receiving
+
+    async def subscribe(
+        self, subject: str, callback: Callable[[Message], Awaitable[None]], queue: str = ""
+    ) -> Subscription:
+        """Call `callback` for each message, one at a time: it must not wait for long.
+
+        What it raises is logged; it never ends the subscription.
+        """
+
+        async def on_message(message: Msg) -> None:
+            try:
+                await callback(_message(message))
+            except Exception:
+                log.exception("a subscriber failed", subject=message.subject)
+
+        try:
+            return await self._client.subscribe(subject, queue=queue, cb=on_message)  # pyright: ignore[reportUnknownMemberType] - its optional Future is untyped
+        except (nats.errors.Error, OSError) as error:
+            raise mapping.of_exception(error, f"subscribing to {subject}") from error
+
+    def expect(
+        self,
+        handle: Callable[[Message], None],
+        fail: Callable[[GalerneError], None],
+        timeout: float,
+    ) -> str:
+        """Make a reply subject whose messages go to `handle` until `forget` or `timeout`."""
+        token = str(next(self._tokens))
+        deadline = anyio.current_time() + timeout
+        self._waiting[token] = Waiting(handle, fail, deadline)
+        return f"{self._inbox}.{token}"
+
+    def new_inbox(self) -> str:
+        """A subject under which this connection alone listens; append a token of your own."""
+        return f"{self._inbox}-{next(self._tokens)}"
+
+    def forget(self, reply: str) -> None:
+        self._waiting.pop(reply.rpartition(".")[2], None)
+
+    def on_reconnect(self, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever a lost connection is back."""
+        self._reconnected.append(callback)
+
+    def off_reconnect(self, callback: Callable[[], None]) -> None:
+        self._reconnected.remove(callback)
+
+    def new_message_id(self) -> str:
+        """Unique for ever: tells our own write from another writer's."""
+        return f"{self._writer}-{next(self._tokens)}"
+
+    @property
+    def connected(self) -> bool:
+        return self._client.is_connected
+
+    async def flush(self) -> None:
+        """Wait until the server has everything that was sent. Raises TransientError."""
+        try:
+            await self._client.flush(timeout=max(1, round(self.settings.request_timeout)))
+        except (nats.errors.Error, OSError) as error:
+            raise mapping.of_exception(error, "flushing") from error
+
+    # the inside
+
+    @asynccontextmanager
+    async def open(self, name: str) -> AsyncGenerator[Self]:
+        """Connect, and serve replies until the context ends; `connect` is the way in."""
+        await self._connect(name)
+        try:
+            await self._client.subscribe(f"{self._inbox}.*", cb=self._on_reply)  # pyright: ignore[reportUnknownMemberType] - its optional Future is untyped
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._sweep)
+                try:
+                    yield self
+                finally:
+                    tasks.cancel_scope.cancel()
+        finally:
+            with anyio.move_on_after(2.0, shield=True):
+                await self._client.close()
+
+    async def _connect(self, name: str) -> None:
+        server = self.settings.server or ""
+        where = f"no NATS server answers at {server}"
+        advice = "start one (`galerne up` prints its URL) or give another --server"
+
+        async def on_error(error: Exception) -> None:  # must never raise: it would end the reader
+            log.debug("nats", error=f"{type(error).__name__}: {error}")
+
+        patience = self.settings.connect_timeout
+        try:
+            with anyio.fail_after(patience):
+                await self._client.connect(
+                    [url.strip() for url in server.split(",")],
+                    name=name,
+                    error_cb=on_error,
+                    reconnected_cb=self._on_reconnected,
+                    disconnected_cb=self._on_disconnected,
+                    closed_cb=self._on_closed,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.1,  # type: ignore[arg-type]  # declared int, slept as float
+                    connect_timeout=max(1, round(patience)),
+                    ping_interval=round(PING),
+                    max_outstanding_pings=2,
+                    pending_size=64 * 1024 * 1024,
+                    skip_subject_validation=True,
+                )
+        except TimeoutError as error:
+            raise UnavailableError(f"{where} within {patience:g} s: {advice}") from error
+        except (nats.errors.NoServersError, OSError) as error:
+            raise UnavailableError(f"{where}: {advice}") from error
+        except (nats.errors.Error, ValueError) as error:
+            raise InvalidSettingsError(f"cannot connect to {server}: {error}") from error
+
+    async def _on_reply(self, message: Msg) -> None:
+        waiting = self._waiting.get(message.subject.rpartition(".")[2])
+        try:
+            if waiting is not None:
+                waiting.handle(_message(message))
+        except Exception:
+            log.exception("a reply could not be handled", subject=message.subject)
+
+    async def _on_reconnected(self) -> None:
+        self._fail_all(UnavailableError("the connection to the NATS server was lost"))
+        for callback in list(self._reconnected):
+            callback()
+
+    async def _on_disconnected(self) -> None:
+        self._fail_all(UnavailableError("the connection to the NATS server was lost"))
+
+    async def _on_closed(self) -> None:
+        self._fail_all(UnavailableError("the connection to the NATS server is closed"))
+        self.closed.set()
+
+    def _fail_all(self, error: GalerneError) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for one in waiting.values():
+            one.fail(error)
+
+    async def _sweep(self) -> None:
+        """Fail what has waited beyond its deadline, until cancelled."""
+        while True:
+            await anyio.sleep(SWEEP)
+            now = anyio.current_time()
+            late = [token for token, one in self._waiting.items() if one.deadline < now]
+            for token in late:
+                waiting = self._waiting.pop(token)
+                waiting.fail(DeadlineError("the NATS server did not answer in time"))
+
+
+HEADROOM = 128 * 1024
+"""Bytes above `max_payload` that a message may have: the limit is for its content."""
+
+
+@asynccontextmanager
+async def connect(settings: BusSettings, name: str) -> AsyncGenerator[Bus]:
+    """Connect to `settings.server`, for as long as the context lasts.
+
+    Raises UnavailableError with the address and what to do, InvalidSettingsError for a bad URL.
+    """
+    if not settings.server:
+        raise UnavailableError(
+            "no NATS server is configured: give --server URL or set GALERNE_SERVER"
+            " (`galerne up` starts one and prints its URL)"
+        )
+    async with Bus(NatsClient(), settings).open(name) as bus:
+        yield bus
+
+
+def _message(message: Msg) -> Message:
+    return Message(message.subject, message.data, message.reply, message.headers or {})
+
+
+def _json_object(message: Message, doing: str) -> dict[str, Any]:
+    """The answer of JetStream as a dict. Raises its `error` as ours."""
+    try:
+        answer = msgspec.json.decode(message.data, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise UnavailableError(f"{doing}: JetStream is not enabled on this server") from error
+    if "error" in answer:
+        raise mapping.of_api_error(answer["error"], doing)
+    return answer

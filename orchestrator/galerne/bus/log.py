@@ -1,0 +1,140 @@
+"""The log of facts: written once (`store`), read by job."""
+
+import anyio
+import msgspec
+
+from galerne.bus import store
+from galerne.bus.connection import Bus, Message
+from galerne.errors import GalerneError, InvalidMessageError, TransientError
+from galerne.messages.codec import decode_fact, encode
+from galerne.messages.facts import AnyFact
+from galerne.messages.subjects import JobAddress, Subjects
+
+BATCH = 256
+"""Messages of one batch read."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What the log holds at one place. `fact` is None where the bytes are no fact: see `error`."""
+
+    address: JobAddress
+    name: str
+    fact: AnyFact | None
+    sequence: int
+    at: float
+    data: bytes = b""
+    error: str | None = None
+
+
+class FactLog:
+    """Reads and writes facts over one connection."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._subjects = bus.subjects
+        self._stream = bus.subjects.stream("EVENTS")
+
+    async def write(
+        self, address: JobAddress, fact: AnyFact, message_id: str | None = None
+    ) -> Record | None:
+        """Write a fact. None: it is in the log; otherwise the fact that stands in its place.
+
+        Tries again while the server is away. Raises PermanentError (too large, refused).
+        """
+        subject = self._subjects.fact(address, fact)
+        stands = await store.write_once(
+            self._bus, self._stream, subject, encode(fact), message_id or self._bus.new_message_id()
+        )
+        return None if stands is None else self._of_stored(stands)
+
+    async def append(self, address: JobAddress, fact: AnyFact, expected: int) -> int:
+        """Append a claim to its subject, whose last sequence must be `expected`.
+
+        Raises ConflictError where another was first, TransientError.
+        """
+        subject = self._subjects.fact(address, fact)
+        return await store.append(self._bus, self._stream, subject, encode(fact), expected)
+
+    async def last(self, address: JobAddress, name: str) -> Record | None:
+        """The last message under a fact's name, from the leader. Raises TransientError."""
+        found = await store.last(self._bus, self._stream, self._subjects.job(address, name))
+        return None if found is None else self._of_stored(found)
+
+    async def read(self, filter_subject: str, after: int = 0) -> list[Record]:
+        """Every fact under a subject with wildcards, in order, from sequence `after` + 1.
+
+        Messages whose subject is no fact's are left out. Raises TransientError.
+        """
+        records: list[Record] = []
+        start = after + 1
+        while True:
+            messages, more = await self._read_batch(filter_subject, start)
+            for message in messages:
+                start = int(message.headers["Nats-Sequence"]) + 1
+                record = self._of_message(message)
+                if record is not None:
+                    records.append(record)
+            if not more or not messages:
+                return records
+
+    async def read_job(self, address: JobAddress, after: int = 0) -> list[Record]:
+        return await self.read(self._subjects.job(address), after)
+
+    async def _read_batch(self, subject: str, start: int) -> tuple[list[Message], bool]:
+        """One batch, and whether there is more after it."""
+        send, receive = anyio.create_memory_object_stream[Message | GalerneError](BATCH + 8)
+        body = {"batch": BATCH, "seq": start, "next_by_subj": subject}
+        timeout = self._bus.settings.request_timeout
+        reply = self._bus.expect(send.send_nowait, send.send_nowait, timeout)
+        messages: list[Message] = []
+        try:
+            with send, receive:
+                await self._bus.send(
+                    f"$JS.API.DIRECT.GET.{self._stream}", msgspec.json.encode(body), reply=reply
+                )
+                async for message in receive:
+                    if not isinstance(message, Message):
+                        raise message
+                    if "Nats-Sequence" not in message.headers:
+                        return messages, _has_more(message, subject)
+                    messages.append(message)
+        finally:
+            self._bus.forget(reply)
+        raise TransientError(f"reading {subject}: the answer broke off")
+
+    def _of_message(self, message: Message) -> Record | None:
+        headers = message.headers
+        try:
+            return record_of(
+                self._subjects,
+                headers["Nats-Subject"],
+                message.data,
+                int(headers["Nats-Sequence"]),
+                store.unix_time(headers["Nats-Time-Stamp"]),
+            )
+        except InvalidMessageError:
+            return None  # the coordinator of its partition quarantines it
+
+    def _of_stored(self, stored: store.Stored) -> Record:
+        return record_of(self._subjects, stored.subject, stored.data, stored.sequence, stored.at)
+
+
+def record_of(subjects: Subjects, subject: str, data: bytes, sequence: int, at: float) -> Record:
+    """What stands in the log, readable or not. Raises InvalidMessageError for a bad subject."""
+    address, name = subjects.parse_event(subject)
+    try:
+        return Record(address, name, decode_fact(name, data), sequence, at)
+    except InvalidMessageError as error:
+        return Record(address, name, None, sequence, at, data, str(error))
+
+
+def _has_more(status: Message, subject: str) -> bool:
+    """Read the message that closes a batch: 204 with a count, or 404 for nothing at all."""
+    code = status.headers.get("Status")
+    if code == "204":
+        return int(status.headers.get("Nats-Num-Pending", "0")) > 0
+    if code == "404":
+        return False
+    raise TransientError(
+        f"reading {subject}: {code} {status.headers.get('Description', 'no answer')}"
+    )

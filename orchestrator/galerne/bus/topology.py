@@ -1,0 +1,207 @@
+"""Every stream and consumer, in one place: created if missing, asserted otherwise.
+
+A second definition elsewhere would silently lose (the first consumer's filter stays), so nothing
+else in Galerne creates a stream or a durable consumer.
+"""
+
+from itertools import zip_longest
+from typing import Any, cast
+
+import structlog
+
+from galerne.bus.connection import Bus
+from galerne.errors import InvalidSettingsError, NotFoundError, PermanentError
+from galerne.messages.facts import LANES, PRIORITIES, Lane, Priority
+from galerne.messages.subjects import Subjects
+from galerne.settings import Settings
+
+log = structlog.stdlib.get_logger("galerne.bus.topology")
+
+SECOND = 1_000_000_000
+DEDUPLICATION = 120 * SECOND
+"""Nanoseconds in which a message id counts; the write-once rule itself never expires."""
+WAKING = ("submitted", "plan.>", "done.*", "cancel", "decided.*", "fired.*", "end")
+"""The facts that a coordinator wakes for: not its own `ready`, not claims and steps."""
+
+ADMIT = "admit"
+COMMANDS = "commands"
+
+
+def lane_consumer(lane: Lane, priority: Priority) -> str:
+    return f"{lane}-{priority}"
+
+
+def part_consumer(part: int) -> str:
+    return f"part-{part}"
+
+
+async def provision(bus: Bus, settings: Settings) -> None:
+    """Make the bus ready. Raises InvalidSettingsError where it is set up differently."""
+    subjects = bus.subjects
+    for stream in streams(subjects, settings):
+        await _ensure_stream(bus, stream)
+    for stream_name, consumer in consumers(subjects, settings):
+        await _ensure_consumer(bus, stream_name, consumer)
+
+
+def streams(subjects: Subjects, settings: Settings) -> list[dict[str, Any]]:
+    """The streams as JetStream's API wants them. Durations are nanoseconds."""
+    prefix = subjects.prefix
+    common = {
+        "storage": "file",
+        "num_replicas": settings.bus.replicas,
+        "duplicate_window": DEDUPLICATION,
+        "max_msg_size": settings.bus.max_payload + 128 * 1024,
+    }
+    return [
+        {
+            **common,
+            "name": subjects.stream("SUBMIT"),
+            "subjects": [subjects.submit(), subjects.command()],
+            "retention": "workqueue",
+            "discard": "new",
+            "discard_new_per_subject": True,
+            "max_msgs_per_subject": settings.bus.backlog,
+        },
+        {
+            **common,
+            "name": subjects.stream("EVENTS"),
+            "subjects": [subjects.events()],
+            "retention": "limits",
+            "allow_direct": True,
+            "republish": {
+                "src": subjects.events(),
+                "dest": f"{prefix}.live.{{{{wildcard(2)}}}}.{{{{wildcard(3)}}}}.>",
+            },
+            "metadata": {"galerne.partitions": str(subjects.partitions)},
+        },
+        {
+            **common,
+            "name": subjects.stream("TASKS"),
+            "retention": "workqueue",
+            "sources": [
+                {
+                    "name": subjects.stream("EVENTS"),
+                    "subject_transforms": [
+                        {
+                            "src": subjects.events(rest="ready.*.*.*"),
+                            "dest": f"{prefix}.task.{{{{wildcard(4)}}}}.{{{{wildcard(5)}}}}"
+                            ".{{wildcard(2)}}.{{wildcard(3)}}.{{wildcard(6)}}",
+                        }
+                    ],
+                }
+            ],
+        },
+        {
+            **common,
+            "name": subjects.stream("TOOLJ"),
+            "subjects": [f"{prefix}.tj.>"],
+            "retention": "limits",
+            "allow_direct": True,
+        },
+        {
+            **common,
+            "name": subjects.stream("QUARANTINE"),
+            "subjects": [subjects.quarantine(">")],
+            "retention": "limits",
+            "max_bytes": 1024 * 1024 * 1024,
+            "max_msg_size": -1,
+        },
+    ]
+
+
+def consumers(subjects: Subjects, settings: Settings) -> list[tuple[str, dict[str, Any]]]:
+    """Stream name and durable consumer. `max_deliver` stays endless: attempts are counted by
+    claims, and a limit here would leave a message stuck and silent.
+    """
+    coordinator_wait = int(settings.coordinator.ack_wait * SECOND)
+    worker_wait = int(settings.worker.lease * SECOND)
+    made: list[tuple[str, dict[str, Any]]] = []
+    submit = subjects.stream("SUBMIT")
+    made.append((submit, _durable(ADMIT, [subjects.submit()], coordinator_wait)))
+    made.append((submit, _durable(COMMANDS, [subjects.command()], coordinator_wait)))
+    for part in range(subjects.partitions):
+        filters = [subjects.events(part=str(part), rest=rest) for rest in WAKING]
+        durable = _durable(part_consumer(part), filters, coordinator_wait)
+        made.append((subjects.stream("EVENTS"), durable))
+    for lane in LANES:
+        for priority in PRIORITIES:
+            filters = [subjects.task(lane, priority)]
+            durable = _durable(lane_consumer(lane, priority), filters, worker_wait)
+            made.append((subjects.stream("TASKS"), durable))
+    return made
+
+
+def _durable(name: str, filters: list[str], ack_wait: int) -> dict[str, Any]:
+    return {
+        "durable_name": name,
+        "name": name,
+        "ack_policy": "explicit",
+        "ack_wait": ack_wait,
+        "max_deliver": -1,
+        "max_ack_pending": 20_000,
+        "max_waiting": 1024,
+        "deliver_policy": "all",
+        **({"filter_subject": filters[0]} if len(filters) == 1 else {"filter_subjects": filters}),
+    }
+
+
+async def _ensure_stream(bus: Bus, wanted: dict[str, Any]) -> None:
+    name = wanted["name"]
+    try:
+        info = await bus.api(f"STREAM.INFO.{name}")
+    except NotFoundError:
+        await bus.api(f"STREAM.CREATE.{name}", wanted)
+        log.debug("a stream was created", stream=name)
+        return
+    have = info["config"]
+    _check_partitions(name, have, wanted)
+    if _differs(have, wanted):
+        try:
+            await bus.api(f"STREAM.UPDATE.{name}", {**have, **wanted})
+        except PermanentError as error:
+            raise InvalidSettingsError(
+                f"stream {name} is set up differently and cannot be changed: {error}"
+            ) from error
+        log.info("a stream was brought up to date", stream=name)
+
+
+def _check_partitions(name: str, have: dict[str, Any], wanted: dict[str, Any]) -> None:
+    key = "galerne.partitions"
+    want: str | None = wanted.get("metadata", {}).get(key)
+    metadata: dict[str, str] = have.get("metadata") or {}
+    has = metadata.get(key)
+    if want is not None and has is not None and want != has:
+        raise InvalidSettingsError(
+            f"stream {name} was made with {has} partitions, the settings say {want}:"
+            f" set bus.partitions = {has}, or use another bus.prefix"
+        )
+
+
+def _differs(have: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    return any(
+        not _contains(have.get(key), value) for key, value in wanted.items() if key != "metadata"
+    )
+
+
+def _contains(have: Any, wanted: Any) -> bool:
+    """Whether what the server has says all that is wanted; it adds fields of its own."""
+    match have, wanted:
+        case dict(), dict():
+            has, wants = cast("dict[str, Any]", have), cast("dict[str, Any]", wanted)
+            return all(_contains(has.get(key), value) for key, value in wants.items())
+        case list(), list():
+            pairs = zip_longest(cast("list[object]", have), cast("list[object]", wanted))
+            return all(_contains(has, wants) for has, wants in pairs)
+        case _:
+            return bool(have == wanted)
+
+
+async def _ensure_consumer(bus: Bus, stream: str, wanted: dict[str, Any]) -> None:
+    name = wanted["durable_name"]
+    body = {"stream_name": stream, "config": wanted}
+    answer = await bus.api(f"CONSUMER.CREATE.{stream}.{name}", body)  # creates or updates
+    if not _contains(answer["config"], wanted):
+        raise InvalidSettingsError(
+            f"consumer {name} of {stream} kept another configuration: delete it and start again"
+        )

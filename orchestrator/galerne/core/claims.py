@@ -1,0 +1,60 @@
+"""Who may work on a task: the rules of the lease.
+
+(no claim) ──▶ held by A until t ──renew──▶ held by A until t'
+│ A commits: done          │ t' + margin passes, or A gives it back
+▼                          ▼
+(never claimed again)      held by B, attempt + 1 ──▶ … ──▶ too many: failed
+"""
+
+import msgspec
+
+from galerne.messages.facts import Claimed
+
+
+class Take(msgspec.Struct, frozen=True):
+    """Claim it as this attempt."""
+
+    attempt: int
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Another holds it; look again after so many seconds."""
+
+    seconds: float
+
+
+class GiveUp(msgspec.Struct, frozen=True):
+    """It has been claimed too often: fail it, saying why the last attempt ended."""
+
+    attempts: int
+    note: str
+
+
+Verdict = Take | Wait | GiveUp
+
+
+def judge_claim(
+    claim: Claimed | None, me: str, now: float, margin: float, max_attempts: int
+) -> Verdict:
+    """What a worker that has been given a task does about the last claim on it.
+
+    `margin` is how many seconds two hosts' clocks may differ; `now` is Unix seconds.
+    """
+    if claim is None:
+        return Take(1)
+    over_in = claim.until + margin - now
+    if claim.until > 0 and over_in > 0 and claim.by != me:
+        return Wait(over_in)
+    if claim.attempt >= max_attempts:
+        note = claim.note or "its worker died or lost its lease"
+        return GiveUp(claim.attempt, note)
+    return Take(claim.attempt + 1)
+
+
+def retry_delay(attempt: int, base: float, jitter: float, retry_after: float | None) -> float:
+    """Seconds before the next attempt: doubled each time, at most 30, or what was asked for.
+
+    `jitter` is a random number from 0 to 1; the delay lies between half and the whole.
+    """
+    backoff = min(base * 2.0 ** (attempt - 1), 30.0) * (0.5 + jitter / 2)
+    return max(backoff, retry_after or 0.0)

@@ -1,0 +1,133 @@
+"""References from one task's arguments to another task's result.
+
+`{"$ref": "2"}` stands for the whole result of task 2 with its type; `{"$ref": "2.0.path"}`
+descends into lists (by index, from the end when negative) and objects (by name). Inside a text,
+`{{2}}` and `{{2.total}}` are replaced by text: a text as it is, every other value as JSON. A
+result that is a text holding a JSON document (perhaps in a code fence) is parsed on the way
+down. What was inserted is never read again for references.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, cast
+
+import msgspec
+
+from galerne.errors import InvalidInputError
+
+REF: Final = "$ref"
+
+_TEMPLATE = re.compile(r"\{\{\s*([A-Za-z0-9_-]{1,64})((?:\.[^{}.]+)*?)\s*\}\}")
+_WHOLE = re.compile(r"([A-Za-z0-9_-]{1,64})((?:\.[^{}.]+)*)")
+_FENCED = re.compile(r"\s*```\w*\s*\n(.*)\n\s*```\s*", re.DOTALL)
+_INDEX = re.compile(r"-?[0-9]{1,9}")
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """A task's id and the way down into its result."""
+
+    task: str
+    path: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return ".".join((self.task, *self.path))
+
+
+def references(value: Any) -> Iterator[Reference]:
+    """Every reference in an arguments value, in the order in which they stand.
+
+    Raises InvalidInputError when a `$ref` is not a usable reference.
+    """
+    match value:
+        case str():
+            yield from (_from_match(found) for found in _TEMPLATE.finditer(value))
+        case {"$ref": _}:
+            yield _from_object(cast("Mapping[str, Any]", value))
+        case dict():
+            for inner in cast("Mapping[str, Any]", value).values():
+                yield from references(inner)
+        case list():
+            for inner in cast("Sequence[Any]", value):
+                yield from references(inner)
+        case _:
+            return
+
+
+def resolve(args: Any, results: Mapping[str, Any]) -> Any:
+    """`args` with each reference replaced from `results` (task id → value).
+
+    Raises InvalidInputError that names the reference and what is missing.
+    """
+    match args:
+        case str():
+            return _TEMPLATE.sub(
+                lambda found: _as_text(_look_up(_from_match(found), results)), args
+            )
+        case {"$ref": _}:
+            return _look_up(_from_object(cast("Mapping[str, Any]", args)), results)
+        case dict():
+            fields = cast("Mapping[str, Any]", args)
+            return {name: resolve(inner, results) for name, inner in fields.items()}
+        case list():
+            return [resolve(inner, results) for inner in cast("Sequence[Any]", args)]
+        case _:
+            return args
+
+
+def _from_match(found: re.Match[str]) -> Reference:
+    path = tuple(part.strip() for part in found[2].split(".")[1:])
+    return Reference(found[1], path)
+
+
+def _from_object(value: Mapping[str, Any]) -> Reference:
+    if len(value) > 1:
+        raise InvalidInputError(f"a {REF} stands alone in its object, without other fields")
+    target = value[REF]
+    if isinstance(target, int) and not isinstance(target, bool):
+        target = str(target)
+    found = _WHOLE.fullmatch(target.strip()) if isinstance(target, str) else None
+    if found is None:
+        raise InvalidInputError(
+            f"{REF} {str(target)[:80]!r} is no reference: write a task's id, or id.field"
+        )
+    return _from_match(found)
+
+
+def _look_up(reference: Reference, results: Mapping[str, Any]) -> Any:
+    if reference.task not in results:
+        raise InvalidInputError(f"{reference} refers to a task that is not among the task's needs")
+    value = results[reference.task]
+    for part in reference.path:
+        value = _descend(value, part, reference)
+    return value
+
+
+def _descend(value: Any, part: str, reference: Reference) -> Any:
+    match _parsed(value):
+        case dict() as fields:
+            named = cast("Mapping[str, Any]", fields)
+            if part in named:
+                return named[part]
+            there = ", ".join(list(named)[:20]) or "nothing"
+            raise InvalidInputError(f"{reference}: there is no {part!r}, only {there}")
+        case list() as items:
+            listed = cast("Sequence[Any]", items)
+            if _INDEX.fullmatch(part) and -len(listed) <= int(part) < len(listed):
+                return listed[int(part)]
+            raise InvalidInputError(f"{reference}: {part!r} is no index of {len(listed)} items")
+        case _:
+            raise InvalidInputError(f"{reference}: the result has no parts, so no {part!r}")
+
+
+def _parsed(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    fenced = _FENCED.fullmatch(value)
+    try:
+        return msgspec.json.decode(fenced[1] if fenced else value)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return value
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

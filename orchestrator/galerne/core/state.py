@@ -1,0 +1,177 @@
+"""What a job's facts add up to.
+
+`fold` puts one fact into a `JobState`. Facts are write-once, so the state is a function of the
+*set* of facts: any order and any repetition ends in the same place. Beside what the facts say,
+the state keeps three indexes so that a decision costs no more in a large job than in a small one:
+how many needs each task still misses, who waits for whom, and which tasks may start now.
+"""
+
+import msgspec
+
+from galerne.messages.facts import (
+    AnyFact,
+    Cancelled,
+    Claimed,
+    Done,
+    Ended,
+    JobSpec,
+    ModelStep,
+    PlanEnded,
+    Planned,
+    Ready,
+    Step,
+    Submitted,
+    ToolStep,
+)
+from galerne.messages.ids import TaskId
+from galerne.messages.plan import Succeeded, TaskSpec, Usage
+
+
+class TaskTimes(msgspec.Struct):
+    """Unix seconds of the first time that each thing was seen in the log."""
+
+    ready: float | None = None
+    claimed: float | None = None
+    done: float | None = None
+
+
+class JobState(msgspec.Struct):
+    """One job. Change it with `fold` only."""
+
+    job: JobSpec | None = None
+    submitted_at: float | None = None
+    planned: dict[TaskId, Planned] = {}
+    plan_ends: dict[int, PlanEnded] = {}
+    ready: dict[TaskId, Ready] = {}
+    claims: dict[TaskId, Claimed] = {}
+    steps: dict[tuple[TaskId, int], Step] = {}
+    done: dict[TaskId, Done] = {}
+    cancelled: Cancelled | None = None
+    ended: Ended | None = None
+    times: dict[TaskId, TaskTimes] = {}
+
+    missing: dict[TaskId, int] = {}
+    """Planned tasks → how many of their needs have not succeeded."""
+    children: dict[TaskId, set[TaskId]] = {}
+    """A need that has not succeeded → the planned tasks that wait for it."""
+    startable: set[TaskId] = set()
+    """Planned tasks that miss nothing and are neither ready nor done."""
+    unfinished: set[TaskId] = set()
+    """Planned tasks without an outcome."""
+    under_way: set[TaskId] = set()
+    """Tasks (planned or not) that are ready or running."""
+    numbers: dict[int, set[int]] = {}
+    """A revision → the numbers of its tasks that the log holds."""
+    failed: set[TaskId] = set()
+    """Tasks (planned or not) that ended in failure."""
+
+    def spec(self, task: TaskId) -> TaskSpec | None:
+        planned = self.planned.get(task)
+        return planned.task if planned else None
+
+    def succeeded(self, task: TaskId) -> bool:
+        done = self.done.get(task)
+        return done is not None and isinstance(done.outcome, Succeeded)
+
+    def in_plan_order(self) -> list[Planned]:
+        return sorted(self.planned.values(), key=lambda planned: (planned.revision, planned.n))
+
+    def usage(self) -> Usage:
+        """What the finished tasks have used."""
+        total = Usage()
+        for done in self.done.values():
+            total = total.plus(done.usage)
+        return total
+
+
+def fold(state: JobState, fact: AnyFact, at: float) -> None:
+    """Put `fact`, stored at Unix time `at`, into `state`."""
+    match fact:
+        case Submitted(job=job, at=submitted_at):
+            state.job, state.submitted_at = job, submitted_at
+        case Planned():
+            _fold_planned(state, fact)
+        case PlanEnded(revision=revision):
+            state.plan_ends[revision] = fact
+        case Ready(task=task):
+            _fold_ready(state, fact, task.id, at)
+        case Claimed(task=task_id):
+            _fold_claimed(state, fact, task_id, at)
+        case ModelStep(task=task_id, n=n) | ToolStep(task=task_id, n=n):
+            state.steps[task_id, n] = fact
+        case Done():
+            _fold_done(state, fact, at)
+        case Cancelled():
+            state.cancelled = fact
+        case Ended():
+            state.ended = fact
+
+
+def _fold_ready(state: JobState, fact: Ready, task: TaskId, at: float) -> None:
+    state.ready[task] = fact
+    state.startable.discard(task)
+    if task not in state.done:
+        state.under_way.add(task)
+    times = _times(state, task)
+    times.ready = _earlier(times.ready, at)
+
+
+def _fold_claimed(state: JobState, fact: Claimed, task: TaskId, at: float) -> None:
+    had = state.claims.get(task)
+    if had is None or (had.attempt, had.until) < (fact.attempt, fact.until):
+        state.claims[task] = fact
+    times = _times(state, task)
+    times.claimed = _earlier(times.claimed, at)
+
+
+def _fold_planned(state: JobState, fact: Planned) -> None:
+    task = fact.task.id
+    state.numbers.setdefault(fact.revision, set()).add(fact.n)
+    had = state.planned.get(task)
+    if had is not None:
+        if (had.revision, had.n) <= (fact.revision, fact.n):
+            return
+        for need in had.task.needs:  # the earlier place in the plan stands, whoever came first
+            state.children.get(need, set()).discard(task)
+    state.planned[task] = fact
+    waiting = {need for need in fact.task.needs if not state.succeeded(need)}
+    for need in waiting:
+        state.children.setdefault(need, set()).add(task)
+    state.missing[task] = len(waiting)
+    if task not in state.done:
+        state.unfinished.add(task)
+    _index_startable(state, task)
+
+
+def _fold_done(state: JobState, fact: Done, at: float) -> None:
+    task = fact.task
+    times = _times(state, task)
+    times.done = _earlier(times.done, at)
+    if task in state.done:
+        return
+    state.done[task] = fact
+    state.unfinished.discard(task)
+    state.under_way.discard(task)
+    state.startable.discard(task)
+    if not isinstance(fact.outcome, Succeeded):
+        state.failed.add(task)
+        return
+    for child in state.children.pop(task, ()):
+        state.missing[child] -= 1
+        _index_startable(state, child)
+
+
+def _index_startable(state: JobState, task: TaskId) -> None:
+    fresh = task not in state.ready and task not in state.done
+    if fresh and state.missing[task] == 0:
+        state.startable.add(task)
+    else:
+        state.startable.discard(task)
+
+
+def _times(state: JobState, task: TaskId) -> TaskTimes:
+    return state.times.setdefault(task, TaskTimes())
+
+
+def _earlier(had: float | None, at: float) -> float:
+    return at if had is None else min(had, at)

@@ -1,0 +1,303 @@
+"""The HTTP client of one model: one session, one request a question, no retry of its own.
+
+A question goes out plain or, where somebody wants the text as it comes, streamed. Its time is
+limited as a whole and, once the first piece of a stream is there, between two pieces. Whoever
+cancels the call, or closes the client, closes the connection: the back end sees it and stops
+paying for tokens. What goes wrong comes out as a GalerneError (`mapping.py`); whether to ask
+again is the runtime's decision, because only it knows what has been journaled.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Self
+
+import aiohttp
+import anyio
+
+from galerne.errors import DeadlineError, PermanentError, TransientError
+from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest
+from galerne.models.conversation import check_tools, obey_rules
+from galerne.models.endpoint import Endpoint
+from galerne.models.mapping import (
+    TRANSPORT_ERRORS,
+    bad_answer,
+    public_cause,
+    refusal,
+    too_long,
+    too_slow,
+    transport_error,
+)
+from galerne.models.reply import plain_reply
+from galerne.models.stream import ReplyStream
+from galerne.models.wire import UNDECODABLE, decode_models, encode_request
+from galerne.settings import RoleSettings
+
+KEY_HEADER = "X-Galerne-Key"
+"""The durable identity of a call, `<job>.<task>.<step>`; a gateway may journal by it."""
+
+_CONNECT_TIMEOUT = 10.0  # seconds; a connection that takes longer leads to no server at all
+_MAX_ANSWER = 64 * 1024 * 1024  # bytes; a stream of 64k tokens, one event each, is a third of it
+_MAX_ERROR = 64 * 1024  # bytes
+_LINGER = 0.25  # seconds for the end of the body after `[DONE]`: then the connection serves again
+_NOT_EVENTS = frozenset({"application/json", "text/html"})
+_MISFIT = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
+
+
+class ModelClient:
+    """Asks one model. An async context manager; one client serves any number of calls at once."""
+
+    def __init__(self, settings: RoleSettings) -> None:
+        """Raises InvalidSettingsError where the endpoint or the key cannot be used."""
+        self._settings = settings
+        self._endpoint = Endpoint(settings)
+        self._opened: aiohttp.ClientSession | None = None
+        self._takes_stream_options = True
+
+    def __repr__(self) -> str:
+        return f"ModelClient({self._endpoint})"
+
+    async def __aenter__(self) -> Self:
+        self._opened = aiohttp.ClientSession(
+            # The worker limits how many calls run at once; a second queue here would hide it.
+            connector=aiohttp.TCPConnector(limit=0),
+            headers={"User-Agent": f"galerne/{version('galerne')}", **self._endpoint.headers()},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        session, self._opened = self._opened, None
+        if session is not None:
+            with anyio.move_on_after(_LINGER, shield=True):
+                await session.close()
+
+    async def ask(
+        self,
+        request: ChatRequest,
+        *,
+        on_text: Callable[[str], None] | None = None,
+        key: str | None = None,
+    ) -> ChatReply:
+        """The model's answer.
+
+        With `on_text` the answer is streamed and `on_text` gets its text piece by piece; the
+        reply is the same. `key` is sent as `X-Galerne-Key`. Raises ModelError where the same
+        request fails again, and a TransientError (UnavailableError, DeadlineError,
+        RateLimitedError, BadAnswerError) where another try may help.
+        """
+        check_tools(request.tools)
+        question = _Question(request, obey_rules(request.messages), key)
+        limit = _TimeLimit(self._endpoint, self._settings)
+        if on_text is None:
+            with limit.scope:
+                return await self._ask_plain(question)
+            raise limit.exceeded()
+        stream = ReplyStream(self._endpoint)
+        with limit.scope:
+            return await self._ask_streamed(question, stream, on_text, limit)
+        if stream.whole:  # only the end of the body is missing, and the answer is paid for
+            return stream.reply()
+        raise limit.exceeded()
+
+    async def models(self) -> list[str]:
+        """The names of the models that the endpoint serves. Raises as `ask` does."""
+        limit = _TimeLimit(self._endpoint, self._settings)
+        with limit.scope:
+            response = await self._send("GET", self._endpoint.models_url)
+            try:
+                await self._check(response)
+                body = await self._body(response)
+            finally:
+                response.close()
+            try:
+                return [model.id for model in decode_models(body).data or ()]
+            except UNDECODABLE as error:
+                what = f"sent no list of models ({error})"
+                raise bad_answer(self._endpoint, what, body) from error
+        raise limit.exceeded()
+
+    async def _ask_plain(self, question: "_Question") -> ChatReply:
+        response = await self._post(question, stream=False, stream_options=False)
+        try:
+            await self._check(response)
+            return plain_reply(await self._body(response), self._endpoint)
+        finally:
+            response.close()
+
+    async def _ask_streamed(
+        self,
+        question: "_Question",
+        stream: ReplyStream,
+        on_text: Callable[[str], None],
+        limit: "_TimeLimit",
+    ) -> ChatReply:
+        response = await self._post_streamed(question)
+        try:
+            if response.content_type in _NOT_EVENTS:
+                reply = plain_reply(await self._body(response), self._endpoint)
+                on_text(reply.message.content)
+                return reply
+            await self._follow(response, stream, on_text, limit)
+            return stream.reply()
+        finally:
+            response.close()
+
+    async def _follow(
+        self,
+        response: aiohttp.ClientResponse,
+        stream: ReplyStream,
+        on_text: Callable[[str], None],
+        limit: "_TimeLimit",
+    ) -> None:
+        """Feed the stream until it has said `[DONE]` or its bytes end."""
+        size = 0
+        while piece := await self._piece(response, stream):
+            limit.heard()
+            size += len(piece)
+            if size > _MAX_ANSWER:
+                raise too_long(self._endpoint, _MAX_ANSWER)
+            if text := stream.feed(piece):
+                on_text(text)
+            if stream.done:
+                await self._linger(response)
+                return
+        if text := stream.finish():
+            on_text(text)
+
+    async def _piece(self, response: aiohttp.ClientResponse, stream: ReplyStream) -> bytes:
+        """The next bytes; none at the end, or where the connection breaks after the answer."""
+        try:
+            return await self._read(response)
+        except TransientError:
+            if stream.whole:
+                return b""
+            raise
+
+    async def _linger(self, response: aiohttp.ClientResponse) -> None:
+        """Read the end of the body, if it comes at once: then the connection serves again."""
+        with anyio.move_on_after(_LINGER):
+            try:
+                while not response.content.at_eof():
+                    await self._read(response)
+            except TransientError:
+                return  # the answer is whole; the connection is closed instead of used again
+
+    async def _post_streamed(self, question: "_Question") -> aiohttp.ClientResponse:
+        """An accepted request for a stream, without `stream_options` where they are refused."""
+        stream_options = self._takes_stream_options
+        response = await self._post(question, stream=True, stream_options=stream_options)
+        refused = await self._refused_body(response)
+        if refused is None:
+            return response
+        misfit = response.status in _MISFIT and b"stream_options" in refused
+        if not (stream_options and misfit):
+            raise refusal(self._endpoint, response.status, response.headers, refused, time.time())
+        self._takes_stream_options = False
+        return await self._post_streamed(question)
+
+    async def _post(
+        self, question: "_Question", *, stream: bool, stream_options: bool
+    ) -> aiohttp.ClientResponse:
+        body = encode_request(
+            question.request,
+            question.messages,
+            model=self._settings.model,
+            max_tokens=self._settings.max_tokens,
+            temperature=self._settings.temperature,
+            stream=stream,
+            stream_options=stream_options,
+        )
+        headers = {"Content-Type": "application/json"}
+        if question.key is not None:
+            headers[KEY_HEADER] = question.key
+        return await self._send("POST", self._endpoint.chat_url, body, headers)
+
+    async def _send(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> aiohttp.ClientResponse:
+        """The head of an answer. Redirects are not followed: they would take the key elsewhere."""
+        if self._opened is None:
+            raise PermanentError(f"{self!r} is not open; use it inside `async with`")
+        try:
+            return await self._opened.request(
+                method, url, data=body, headers=headers, allow_redirects=False
+            )
+        except TRANSPORT_ERRORS as error:
+            raise transport_error(error, self._endpoint) from public_cause(error)
+
+    async def _check(self, response: aiohttp.ClientResponse) -> None:
+        """Raise what the status means where it is not one of success."""
+        refused = await self._refused_body(response)
+        if refused is not None:
+            raise refusal(self._endpoint, response.status, response.headers, refused, time.time())
+
+    async def _refused_body(self, response: aiohttp.ClientResponse) -> bytes | None:
+        """The start of an error's body; None where the status is one of success."""
+        if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
+            return None
+        body = b""
+        try:
+            while len(body) < _MAX_ERROR and (piece := await self._read(response)):
+                body += piece
+        except TransientError:
+            return body  # the status is the message; its words are only cut
+        finally:
+            response.close()
+        return body
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        while piece := await self._read(response):
+            pieces.append(piece)
+            size += len(piece)
+            if size > _MAX_ANSWER:
+                raise too_long(self._endpoint, _MAX_ANSWER)
+        return b"".join(pieces)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        """The next bytes of the body; none at its end."""
+        try:
+            return await response.content.readany()
+        except TRANSPORT_ERRORS as error:
+            raise transport_error(error, self._endpoint) from public_cause(error)
+
+
+class _Question:
+    """What one call of `ask` sends, the same each time that it is sent."""
+
+    __slots__ = ("key", "messages", "request")
+
+    def __init__(
+        self, request: ChatRequest, messages: Sequence[ChatMessage], key: str | None
+    ) -> None:
+        self.request = request
+        self.messages = messages
+        self.key = key
+
+
+class _TimeLimit:
+    """The time of one call: as a whole, and between two pieces once one has been heard."""
+
+    __slots__ = ("_end", "_endpoint", "_settings", "scope")
+
+    def __init__(self, endpoint: Endpoint, settings: RoleSettings) -> None:
+        self._endpoint = endpoint
+        self._settings = settings
+        self._end = anyio.current_time() + settings.timeout
+        self.scope = anyio.CancelScope(deadline=self._end)
+
+    def heard(self) -> None:
+        self.scope.deadline = min(self._end, anyio.current_time() + self._settings.idle_timeout)
+
+    def exceeded(self) -> DeadlineError:
+        silent = self.scope.deadline < self._end
+        seconds = self._settings.idle_timeout if silent else self._settings.timeout
+        return too_slow(self._endpoint, seconds, silent=silent)

@@ -1,0 +1,251 @@
+"""The one place where a model endpoint's failures become Galerne's errors.
+
+Three kinds come in: aiohttp's exceptions (nothing answered, the connection broke), answers with
+an error status, and answers that are not what they should be. Out comes a ModelError where the
+same request fails again, and a transient error, with the server's own pause if it names one,
+where another try may help. The status decides, with two exceptions that real back ends force:
+capacity errors typed as invalid requests are transient, and template errors that arrive as 500
+are permanent. Bodies have many shapes; `said` finds the sentence in each.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, cast
+
+import aiohttp
+import msgspec
+
+from galerne.errors import (
+    BadAnswerError,
+    DeadlineError,
+    GalerneError,
+    ModelError,
+    RateLimitedError,
+    TransientError,
+    UnavailableError,
+)
+from galerne.models.endpoint import Endpoint
+from galerne.models.wire import UNDECODABLE
+
+TRANSPORT_ERRORS = (aiohttp.ClientError, OSError)
+"""What aiohttp's calls raise when the connection is the trouble (a timeout is an OSError)."""
+
+_EXCERPT = 200
+_SENTENCE = 400
+_DEPTH = 6
+_REDIRECTS = range(300, 400)
+_ERRORS = range(400, 600)
+_TRANSIENT = frozenset({408, 409, 425, 429, 529})
+_CAPACITY = re.compile(
+    r"capacity (is |was )?exceeded|over capacity|overloaded|rate.?limit|too many requests",
+    re.IGNORECASE,
+)
+_TEMPLATE = re.compile(r"jinja|chat.?template|roles must alternate|unexpected role", re.IGNORECASE)
+
+
+def transport_error(error: Exception, endpoint: Endpoint) -> GalerneError:
+    """What a failure of the connection means."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+            return ModelError(
+                f"{endpoint.url} has no TLS certificate that this host trusts; correct `endpoint` "
+                "or install its authority"
+            )
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+            return UnavailableError(
+                f"nothing answers at {endpoint.url}; start the model server there or correct "
+                f"`endpoint` ({endpoint.clean(_reason(error))})"
+            )
+        case aiohttp.ClientResponseError():
+            return BadAnswerError(
+                f"{endpoint.url} does not speak HTTP as it should "
+                f"({endpoint.clean(error.message)}); check that `endpoint` is a model server"
+            )
+        case aiohttp.InvalidURL():
+            return ModelError(f"{endpoint.url} is not an address; correct `endpoint`")
+        case _:
+            return TransientError(
+                f"the connection to {endpoint} broke before the whole answer was there "
+                f"({endpoint.clean(_reason(error))}); try again"
+            )
+
+
+def public_cause(error: Exception) -> BaseException | None:
+    """The exception to chain: a ClientResponseError holds our headers, and so the key."""
+    return error.__cause__ if isinstance(error, aiohttp.ClientResponseError) else error
+
+
+def refusal(
+    endpoint: Endpoint, status: int, headers: Mapping[str, str], body: bytes, now: float
+) -> GalerneError:
+    """What an answer with an error status means. `now` is in Unix seconds."""
+    sentence = endpoint.clean(said(body))[:_SENTENCE] or _phrase(status)
+    pause = retry_after(headers.get("Retry-After"), now)
+    match status:
+        case 401 | 403:
+            return ModelError(
+                f"{endpoint} refuses the key (status {status}: {sentence}); set `api_key` of "
+                "this role, GALERNE_PLANNER_API_KEY or GALERNE_EXECUTOR_API_KEY"
+            )
+        case 404:
+            return ModelError(
+                f"{endpoint.url} knows no model {endpoint.model!r}, or is not the path of an "
+                f"OpenAI-style API ({sentence}); correct `model` or `endpoint`"
+            )
+        case _ if status in _REDIRECTS:
+            target = endpoint.clean(headers.get("Location", "elsewhere"))
+            return ModelError(f"{endpoint.url} redirects to {target}; set `endpoint` to that")
+        case _ if status == HTTPStatus.TOO_MANY_REQUESTS or _CAPACITY.search(sentence):
+            return RateLimitedError(
+                f"{endpoint} is at its limit (status {status}: {sentence}); slow down or wait",
+                retry_after=pause,
+            )
+        case _ if _may_pass(status, sentence):
+            return TransientError(
+                f"{endpoint} failed (status {status}: {sentence}); try again", retry_after=pause
+            )
+        case _:
+            return ModelError(
+                f"{endpoint} refused the request (status {status}: {sentence}); correct the "
+                "request or the server's settings"
+            )
+
+
+def stated_error(endpoint: Endpoint, body: bytes) -> GalerneError:
+    """What an error inside an answer of status 200 means: its own code decides, else 500."""
+    status = _stated_status(body)
+    return refusal(endpoint, status, {}, body, 0.0)
+
+
+def bad_answer(endpoint: Endpoint, what: str, body: bytes) -> BadAnswerError:
+    """An answer that cannot be used; the error shows the first 200 characters of it."""
+    text = endpoint.clean(body[: 8 * _EXCERPT].decode(errors="replace"))[:_EXCERPT]
+    return BadAnswerError(f"{endpoint} {what}: {text!r}")
+
+
+def cut_stream(endpoint: Endpoint) -> TransientError:
+    """A stream that ended without saying that it was finished."""
+    return TransientError(f"{endpoint} ended its stream in the middle of the answer; try again")
+
+
+def too_slow(endpoint: Endpoint, seconds: float, *, silent: bool) -> DeadlineError:
+    """No whole answer, or (`silent`) no further piece of one, within `seconds`."""
+    if silent:
+        return DeadlineError(
+            f"{endpoint} fell silent for {seconds:g} s in the middle of its answer; look at that "
+            "server, or raise `idle_timeout`"
+        )
+    return DeadlineError(
+        f"{endpoint} gave no whole answer within {seconds:g} s; look at that server's load, or "
+        "raise `timeout`"
+    )
+
+
+def too_long(endpoint: Endpoint, limit: int) -> BadAnswerError:
+    """An answer over `limit` bytes, which no model writes."""
+    return BadAnswerError(
+        f"{endpoint} sent more than {limit} bytes for one answer; check that `endpoint` is a "
+        "model server"
+    )
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """Seconds to wait: from a number of seconds or an HTTP date; None where nothing usable."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = _seconds_until(value, now)
+    return max(seconds, 0.0) if math.isfinite(seconds) else None
+
+
+def said(body: bytes) -> str:
+    """The sentence in an error's body, whatever the body's shape; a text body as it is."""
+    try:
+        value: Any = msgspec.json.decode(body)
+    except UNDECODABLE:
+        return body.decode(errors="replace")
+    return _sentence(value, _DEPTH)
+
+
+def _sentence(value: Any, depth: int) -> str:
+    """The words in `{"error": …}`, `{"message": …}`, `{"detail": …}` or a list of such."""
+    if depth == 0:
+        return ""
+    match value:
+        case str():
+            return _sentence_in_text(value, depth)
+        case dict():
+            fields = cast("dict[str, Any]", value)
+            if "msg" in fields:
+                return _of_field(fields)
+            inner = (fields.get(name) for name in ("error", "message", "detail"))
+            return next((text for text in (_sentence(i, depth - 1) for i in inner) if text), "")
+        case list():
+            items = cast("Sequence[Any]", value)
+            return "; ".join(text for text in (_sentence(i, depth - 1) for i in items) if text)
+        case _:
+            return ""
+
+
+def _sentence_in_text(text: str, depth: int) -> str:
+    """Older gateways put the JSON of another error into the message's text."""
+    if text.lstrip().startswith(("{", "[")):
+        try:
+            inner = _sentence(msgspec.json.decode(text), depth - 1)
+        except UNDECODABLE:
+            return text
+        return inner or text
+    return text
+
+
+def _of_field(fields: dict[str, Any]) -> str:
+    """`{"loc": ["body", "seed"], "msg": "Extra …"}` as `body.seed: Extra …`."""
+    place: Any = fields.get("loc")
+    path = ".".join(map(str, cast("Sequence[Any]", place))) if isinstance(place, list) else ""
+    return f"{path}: {fields['msg']}" if path else str(fields["msg"])
+
+
+def _may_pass(status: int, sentence: str) -> bool:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return status != HTTPStatus.NOT_IMPLEMENTED and not _TEMPLATE.search(sentence)
+    return status in _TRANSIENT
+
+
+def _stated_status(body: bytes) -> int:
+    try:
+        value: Any = msgspec.json.decode(body)
+    except UNDECODABLE:
+        value = None
+    match value:
+        case {"error": {"code": int(code)}} | {"code": int(code)} if code in _ERRORS:
+            return code
+        case _:
+            return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "no reason given"
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _seconds_until(date: str, now: float) -> float:
+    """NaN where `date` is no HTTP date."""
+    try:
+        moment = parsedate_to_datetime(date)
+    except ValueError:
+        return math.nan
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.timestamp() - now

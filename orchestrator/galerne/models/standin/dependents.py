@@ -1,0 +1,106 @@
+"""Reading a clause that works on the numbers of earlier ones: compare, combine, rank, adjust."""
+
+import re
+
+from galerne.models.standin.clauses import (
+    COMPARISONS,
+    Adjust,
+    Clause,
+    Combination,
+    Combine,
+    Compare,
+    Compute,
+    Count,
+    Dependent,
+    Operator,
+    Order,
+    Rank,
+    Unit,
+)
+from galerne.models.standin.lexing import Span
+from galerne.models.standin.scanning import scan_loosely
+
+COMBINATIONS: dict[str, Combination] = {
+    "total": "total", "sum": "total", "add": "total", "together": "total",
+    "difference": "difference", "subtract": "difference", "average": "average", "mean": "average",
+}  # fmt: skip
+RANKING = frozenset({"sort", "rank", "order"})
+ADJUSTING: dict[str, Operator] = {
+    "add": "+",
+    "subtract": "-",
+    "multiply": "*",
+    "divide": "/",
+}
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_LEAST_FIRST = frozenset({"ascending", "increasing"})
+_ADJUST_WORDS = frozenset(
+    "add subtract multiply divide to from by it this that them the result number total sum "
+    "each up value".split()
+)
+
+
+def read_dependent(span: Span) -> tuple[Clause, ...]:
+    """The clauses of a span, files to count first; empty where it is not of this kind."""
+    numbers = [token.text for token in span if _NUMBER.fullmatch(token.text)]
+    places = scan_loosely(span)
+    if numbers and not places.paths:
+        return _arithmetic(span, numbers)
+    dependents = _dependents(span, _one(places.units), places.paths)
+    if not dependents:
+        return ()
+    units = places.units or _usual_units(dependents[0])
+    counts = [Count(units, path) for path in places.paths]
+    return (*counts, *dependents)
+
+
+def _dependents(span: Span, unit: Unit | None, about: tuple[str, ...]) -> tuple[Dependent, ...]:
+    words = [token.word for token in span]
+    if words[0] in RANKING:
+        return (Rank(_order(words), unit, about),)
+    found: list[Dependent] = []
+    comparison = next((word for word in words if word in COMPARISONS), None)
+    combination = next((COMBINATIONS[word] for word in words if word in COMBINATIONS), None)
+    if comparison and (combination is None or "which" in words):
+        found.append(Compare(comparison, unit, about))
+        combination = "difference" if ("by", "how") in zip(words, words[1:], strict=False) else None
+    elif words[0] == "compare":
+        found.append(Compare("longer", unit, about))
+    if combination:
+        found.append(Combine(combination, unit, about))
+    return tuple(found)
+
+
+def _arithmetic(span: Span, numbers: list[str]) -> tuple[Clause, ...]:
+    """`add 1`, `divide it by 2`; or, with all the numbers there, `the sum of 3 and 4`."""
+    words = [token.word for token in span if token.kind == "word"]
+    operator = ADJUSTING.get(words[0]) if words else None
+    if len(numbers) == 1 and operator:
+        spare = [word for word in words if word not in _ADJUST_WORDS and word not in numbers]
+        return () if spare else (Adjust(operator, numbers[0]),)
+    if len(numbers) > 1 and words[0] in {"multiply", "divide"}:
+        return (Compute(f" {operator} ".join(numbers)),)
+    combination = next((COMBINATIONS[word] for word in words if word in COMBINATIONS), None)
+    match combination:
+        case "total" if len(numbers) > 1:
+            return (Compute(" + ".join(numbers)),)
+        case "average" if len(numbers) > 1:
+            return (Compute(f"({' + '.join(numbers)}) / {len(numbers)}"),)
+        case _:
+            return ()
+
+
+def _order(words: list[str]) -> Order:
+    comparison = next((COMPARISONS[word] for word in words if word in COMPARISONS), None)
+    if _LEAST_FIRST & set(words) or comparison in {"short", "small", "few"}:
+        return "least"
+    return "most"
+
+
+def _one(units: tuple[Unit, ...]) -> Unit | None:
+    return units[0] if len(units) == 1 else None
+
+
+def _usual_units(clause: Dependent) -> tuple[Unit, ...]:
+    if isinstance(clause, Compare) and COMPARISONS[clause.word] in {"large", "small"}:
+        return ("bytes",)
+    return ("words",)

@@ -1,0 +1,80 @@
+"""Reading a clause that looks for a text: what to look for, and where."""
+
+from collections.abc import Collection
+
+from galerne.models.standin.clauses import Clause, Search, Unknown
+from galerne.models.standin.lexing import Span, source
+from galerne.models.standin.scanning import PREPOSITIONS, cut, scan
+
+MENTIONS = frozenset(
+    "mention mentions mentioning mentioned contain contains containing match matches matching "
+    "appear appears appearing occur occurs occurring occurrences times often say says found "
+    "include includes including".split()
+)
+_BEFORE_TEXT = frozenset(
+    "mention mentions mentioning contain contains containing match matches matching "
+    "include includes including occurrences for".split()
+)
+_AFTER_TEXT = frozenset("mentioned appear appears occur occurs found appearing occurring".split())
+_NOUNS = frozenset("the a an word words text string phrase name of line lines that all".split())
+_VERBS = frozenset("search grep look find for is does do are".split())
+
+
+def read_search(text: str, span: Span) -> tuple[Clause, ...]:
+    """Search clauses, one for each place; Unknown where there is nothing to look for."""
+    wanted, places = _wanted(span)
+    if not wanted:
+        return (Unknown(source(text, span)),)
+    known, rest = cut(places)
+    group = scan(known)[-1]
+    pattern = group.pattern or "*"
+    paths = group.paths or (".",)
+    found: list[Clause] = [Search(source_of(text, wanted), path, pattern) for path in paths]
+    if rest:
+        found.append(Unknown(source(text, rest)))
+    return tuple(found)
+
+
+def source_of(text: str, wanted: Span) -> str:
+    """The text looked for: a quoted one without its quotes, words as they stand."""
+    return wanted[0].text if wanted[0].kind == "quoted" else source(text, wanted)
+
+
+def _wanted(span: Span) -> tuple[Span, Span]:
+    """The tokens of what is looked for, and those that say where."""
+    for index, token in enumerate(span):
+        if token.kind == "quoted":
+            return span[index : index + 1], _places(span[:index], span[index + 1 :])
+    begin = _text_begins(span)
+    end = _find(span, begin, PREPOSITIONS | _AFTER_TEXT)
+    while begin < end and span[begin].word in _NOUNS:
+        begin += 1
+    return span[begin:end], _places(span[:begin], span[end:])
+
+
+def _text_begins(span: Span) -> int:
+    marker = _find(span, 0, _BEFORE_TEXT)
+    if marker < len(span):
+        return marker + 1
+    verb = _find(span, 0, _VERBS)
+    return verb + 1 if verb < len(span) else len(span)
+
+
+def _places(before: Span, after: Span) -> Span:
+    """What follows the text, from its first preposition on; else what stands before it."""
+    start = _find(after, 0, PREPOSITIONS)
+    if start < len(after):
+        return after[start:]
+    start = _find(before, 0, PREPOSITIONS)
+    if start < len(before):
+        return before[start : _find(before, start, MENTIONS | _VERBS | {"that", "which"})]
+    if before and before[0].word in _VERBS:
+        return before[1 : _find(before, 1, _VERBS)]
+    return ()
+
+
+def _find(span: Span, begin: int, words: Collection[str]) -> int:
+    for index in range(begin, len(span)):
+        if span[index].word in words:
+            return index
+    return len(span)

@@ -1,0 +1,112 @@
+"""A planner model's text → tasks and rejections, while it speaks.
+
+A reader lives through one plan: any number of turns, each fed in pieces and then finished. It
+knows the tasks that an earlier attempt has already written, and gives none of them again.
+
+On a takeover the text is one of two things, and the reader cannot be told which: the very text
+that those tasks came from (its turn was journaled), or a new one that goes on after them. The
+first has to be read exactly as it was the first time, or a task that was refused for needing a
+later one would now be accepted. It is known by its beginning: the first task in it is the first
+one written. Then a task may need only what stands before it in this text; otherwise everything
+already written stands before it.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from galerne.messages.ids import TaskId
+from galerne.messages.plan import Rejected, TaskSpec
+from galerne.messages.tools import ToolSpec
+from galerne.planner.check import check_task, excerpt
+from galerne.planner.objects import BrokenObject, Found, JsonObject, ObjectScanner
+
+CUT_SHORT: Final = frozenset({"length", "model_length"})
+"""The finish reasons of an answer that reached its limit."""
+
+_ID = re.compile(r'"id"\s*:\s*"?([A-Za-z0-9_-]{1,64})')
+
+
+class PlanReader:
+    """Feed it text, and `finish` each turn; both give what has become known, in order."""
+
+    def __init__(self, tools: Sequence[ToolSpec], already: Sequence[TaskSpec] = ()) -> None:
+        self._tools = {tool.name: tool for tool in tools}
+        self._written = list(already)
+        self._position = {task.id: place for place, task in enumerate(already)}
+        self._read: dict[TaskId, TaskSpec] = {}
+        self._from_the_start: bool | None = None if already else True
+        self._scanner = ObjectScanner()
+        self._seen_in_turn = 0
+
+    @property
+    def tasks(self) -> tuple[TaskSpec, ...]:
+        """Every task there is by now: those already written, then the new ones."""
+        new = (task for task in self._read.values() if task.id not in self._position)
+        return (*self._written, *new)
+
+    @property
+    def read(self) -> frozenset[TaskId]:
+        """The ids of the usable tasks that stood in the text so far, new or not."""
+        return frozenset(self._read)
+
+    def feed(self, text: str) -> list[TaskSpec | Rejected]:
+        return self._judge(self._scanner.feed(text))
+
+    def finish(self, reason: str = "stop") -> list[TaskSpec | Rejected]:
+        """End a turn; `reason` is the reply's finish reason. The next text is another turn."""
+        last = self._judge(self._scanner.finish())
+        empty, self._seen_in_turn = not self._seen_in_turn, 0
+        if reason in CUT_SHORT:
+            last.append(
+                Rejected("your answer reached its limit: go on with the tasks still missing", "")
+            )
+        elif empty and not self.tasks:
+            last.append(Rejected("your answer holds no task: write one JSON object a line", ""))
+        return last
+
+    def _judge(self, found: Sequence[Found]) -> list[TaskSpec | Rejected]:
+        self._seen_in_turn += len(found)
+        judged = (self._judge_one(one) for one in found)
+        return [one for one in judged if one is not None]
+
+    def _judge_one(self, found: Found) -> TaskSpec | Rejected | None:
+        match found:
+            case BrokenObject(text=text, reason=reason):
+                named = _ID.search(text)
+                return Rejected(reason, excerpt(text), named[1] if named else None)
+            case JsonObject():
+                task = self._again(found)
+                return self._check(found) if task is None else self._skip(task)
+
+    def _again(self, found: JsonObject) -> TaskSpec | None:
+        """The task that this object repeats, if there is one.
+
+        It was checked when only the tasks before it existed, and so it is here.
+        """
+        known = self.tasks
+        place = next((n for n, task in enumerate(known) if task.id == _id_of(found)), None)
+        if place is None:
+            return None
+        before = {task.id: task for task in known[:place]}
+        same = check_task(found.value, found.text, self._tools, before) == known[place]
+        return known[place] if same else None
+
+    def _skip(self, task: TaskSpec) -> None:
+        if self._from_the_start is None:
+            self._from_the_start = task == self._written[0]
+        self._read.setdefault(task.id, task)
+
+    def _check(self, found: JsonObject) -> TaskSpec | Rejected:
+        everything = {task.id: task for task in self.tasks}
+        before = self._read if self._from_the_start else everything
+        outcome = check_task(found.value, found.text, self._tools, before, everything)
+        if isinstance(outcome, TaskSpec):
+            if self._from_the_start is None:
+                self._from_the_start = False
+            self._read[outcome.id] = outcome
+        return outcome
+
+
+def _id_of(found: JsonObject) -> str:
+    return str(found.value.get("id"))

@@ -1,0 +1,37 @@
+"""The form of a prompt's user message: headings that stand alone, and text that cannot forge one."""
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from galerne.messages.chat import ChatMessage
+
+_LINE_STARTS: Final = re.compile(r"(^|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])#")
+
+
+def escaped(text: str) -> str:
+    """Text of a user or a tool: a backslash before each `#` that begins a line."""
+    return _LINE_STARTS.sub(r"\1\\#", text)
+
+
+def as_text(value: Any) -> str:
+    """A task's value for a model: text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def one_line(text: str, limit: int) -> str:
+    """The text on one line, cut after `limit` characters."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else f"{flat[:limit]}…"
+
+
+def section(heading: str, body: str) -> str:
+    """`# heading` or `## heading` alone on its line, then the escaped body."""
+    return f"{heading}\n{escaped(body)}"
+
+
+def messages(system: str, *sections: str) -> tuple[ChatMessage, ...]:
+    """A system message, and a user message of the sections with an empty line between."""
+    user = "\n\n".join(one for one in sections if one)
+    return (ChatMessage("system", system), ChatMessage("user", user))

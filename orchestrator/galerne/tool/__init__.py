@@ -1,0 +1,23 @@
+"""Tools: typed functions that a model may call.
+
+`@tool` reads a function's annotations and docstring into a `ToolSpec` (what a model is told) and
+a decoder (what its arguments must be). A tool worker finds tools through entry points
+(`load_tools`) and runs each call with `invoke`, which always comes back with something that a
+model can read: a result, or a refusal that says what to do next.
+"""
+
+from galerne.tool.calling import MAX_RESULT, invoke
+from galerne.tool.context import ToolContext
+from galerne.tool.contract import AnyTool, Tool, tool
+from galerne.tool.loading import find_tools, load_tools
+
+__all__ = [
+    "tool",
+    "Tool",
+    "AnyTool",
+    "ToolContext",
+    "invoke",
+    "MAX_RESULT",
+    "find_tools",
+    "load_tools",
+]

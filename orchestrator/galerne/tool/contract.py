@@ -1,0 +1,111 @@
+"""From a typed function to a tool.
+
+    @tool
+    async def weather(city: str, days: int = 1) -> Forecast:
+        \"\"\"Forecast for a city.\"\"\"
+
+The name, the schema and the description are read here, once; what cannot become a tool is refused
+here too, when the module is imported, and not when a model first calls it. The result is still
+callable as the function that it was.
+"""
+
+import inspect
+import math
+import re
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, TypeVar, get_args, overload
+
+from galerne.errors import InvalidInputError
+from galerne.messages.tools import Effect, ToolSpec
+from galerne.tool.parameters import Parameters, read_parameters
+from galerne.tool.schema import read_docstring
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+class Tool(Generic[P, R]):
+    """A function that models may call. `spec` is what they are told about it."""
+
+    def __init__(self, function: Callable[P, R], spec: ToolSpec, parameters: Parameters) -> None:
+        self.function = function
+        self.spec = spec
+        self.parameters = parameters
+        self.__doc__ = function.__doc__
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function itself: no decoding, no deadline, no thread."""
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<tool {self.spec.name} ({self.spec.effect})>"
+
+
+AnyTool = Tool[..., Any]
+
+
+@overload
+def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
+
+
+@overload
+def tool(
+    *,
+    effect: Effect = ...,
+    name: str | None = ...,
+    timeout: float = ...,
+    version: str = ...,
+) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
+
+
+def tool(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    effect: Effect = "pure",
+    name: str | None = None,
+    timeout: float = 30.0,
+    version: str = "1",
+) -> Any:
+    """Make a tool of a function, async or plain (a plain one runs in a thread).
+
+    Every parameter needs a type that msgspec can decode from JSON; one of type `ToolContext` gets
+    the call's context instead. The docstring up to its first section is the description (the name
+    in words, where there is none); parameters are described by `Meta(description=…)` or by the
+    docstring's `Args:`. `effect` says what repeating a call would do, `timeout` is in seconds,
+    `name` defaults to the function's. Raises InvalidInputError for what cannot be a tool.
+    """
+
+    def decorate(function: Callable[..., Any]) -> AnyTool:
+        tool_name = getattr(function, "__name__", "") if name is None else name
+        _check(function, tool_name, effect, timeout)
+        description, described = read_docstring(function.__doc__)
+        parameters = read_parameters(function, tool_name, described)
+        spec = ToolSpec(
+            name=tool_name,
+            description=description or tool_name.replace("_", " "),
+            parameters=parameters.schema,
+            effect=effect,
+            timeout=timeout,
+            version=version,
+        )
+        return Tool(function, spec, parameters)
+
+    return decorate if function is None else decorate(function)
+
+
+def _check(function: Callable[..., Any], name: str, effect: str, timeout: float) -> None:
+    if not _NAME.fullmatch(name):
+        raise InvalidInputError(
+            f"a tool cannot be named {name[:80]!r}: models allow 1 to 64 letters, digits, "
+            "'_' or '-'; pass @tool(name=…)"
+        )
+    if effect not in get_args(Effect):
+        known = ", ".join(get_args(Effect))
+        raise InvalidInputError(f"tool {name}: effect {effect!r} is not one of {known}")
+    if not (timeout > 0 and math.isfinite(timeout)):
+        raise InvalidInputError(f"tool {name}: timeout must be seconds above 0, not {timeout}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise InvalidInputError(f"tool {name}: it yields; a tool returns its whole result at once")

@@ -1,0 +1,166 @@
+"""A function's parameters: read once when it is decorated, used to decode every call.
+
+Decoding is lenient where nothing can be lost, because small models write `"5"` for 5, `1.0` for
+1, `"true"` for true and null for "not given": these are taken as meant (msgspec's
+`strict=False`; null for an optional parameter that has no use for null is dropped). Anything else
+that is wrong is refused with all its faults in one line, and with the signature, so that the
+model's next try can be right. A text is never taken for a list, nor a number for a text.
+"""
+
+import difflib
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from galerne.errors import InvalidInputError
+from galerne.tool.context import ToolContext
+from galerne.tool.schema import Schema, object_schema, signature_line, without_null
+
+_SHOWN = 60
+"""Characters of a wrong value that its refusal repeats."""
+
+
+class Parameters(msgspec.Struct, frozen=True, kw_only=True):
+    """`types` maps each parameter that a model gives to its annotation.
+
+    `context` is the parameter that takes the ToolContext, `droppable` those where null means
+    "not given".
+    """
+
+    tool: str
+    types: dict[str, Any]
+    struct: type[msgspec.Struct]
+    schema: Schema
+    droppable: frozenset[str]
+    context: str | None
+
+    def decode(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """JSON arguments as keyword arguments, defaults filled in.
+
+        Raises InvalidInputError, one line for the model.
+        """
+        given = {
+            name: value
+            for name, value in arguments.items()
+            if value is not None or name not in self.droppable
+        }
+        try:
+            decoded = _convert(given, self.struct)
+        except msgspec.ValidationError as error:
+            faults = "; ".join(self._faults(given)) or str(error)
+            usage = signature_line(self.tool, self.schema)
+            raise InvalidInputError(f"wrong arguments: {faults}. Call it as {usage}") from error
+        return {name: getattr(decoded, name) for name in self.types}
+
+    def _faults(self, given: Mapping[str, Any]) -> list[str]:
+        required: list[str] = self.schema.get("required", [])
+        missing = [f"{name} is missing" for name in required if name not in given]
+        unknown = [self._unknown(name) for name in given if name not in self.types]
+        wrong = [
+            f"{name}: {fault}, not {_shown(given[name])}"
+            for name, kind in self.types.items()
+            if name in given and (fault := _fault(given[name], kind))
+        ]
+        return missing + unknown + wrong
+
+    def _unknown(self, name: str) -> str:
+        near = difflib.get_close_matches(name[:64], self.types, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        return f"there is no parameter {_shown(name)}{hint}"
+
+
+def read_parameters(
+    function: Callable[..., Any], tool: str, described: Mapping[str, str]
+) -> Parameters:
+    """What `function` takes; `described` is what its docstring says of each parameter.
+
+    Raises InvalidInputError for a parameter that a model could not give by name and type.
+    """
+    hints, defaults = _read_hints(function, tool)
+    contexts = [name for name, hint in hints.items() if hint is ToolContext]
+    if len(contexts) > 1:
+        raise InvalidInputError(f"tool {tool}: {' and '.join(contexts)} both take the context")
+    types = {name: hint for name, hint in hints.items() if name not in contexts}
+    try:
+        struct = _make_struct(tool, types, defaults)
+        schema = _describe(object_schema(struct), described)
+        droppable = frozenset(n for n in types if n in defaults and not _takes_null(types[n]))
+    except (TypeError, ValueError, InvalidInputError) as error:
+        raise InvalidInputError(f"tool {tool}: {error}") from error
+    return Parameters(
+        tool=tool,
+        types=types,
+        struct=struct,
+        schema=schema,
+        droppable=droppable,
+        context=contexts[0] if contexts else None,
+    )
+
+
+def _read_hints(function: Callable[..., Any], tool: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Annotation and, where there is one, default of each parameter, in order."""
+    signature = inspect.signature(function)
+    try:
+        annotations = get_type_hints(function, include_extras=True)
+    except (NameError, TypeError) as error:
+        raise InvalidInputError(f"tool {tool}: an annotation cannot be read: {error}") from error
+    hints: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
+    for name, parameter in signature.parameters.items():
+        if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
+            raise InvalidInputError(
+                f"tool {tool}: a model gives arguments by name, so {parameter} cannot be filled; "
+                "use plain named parameters"
+            )
+        if name not in annotations:
+            raise InvalidInputError(f"tool {tool}: annotate the parameter {name} with its type")
+        hints[name] = annotations[name]
+        if parameter.default is not parameter.empty:
+            defaults[name] = parameter.default
+    return hints, defaults
+
+
+def _make_struct(
+    tool: str, types: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> type[msgspec.Struct]:
+    fields = [
+        (name, kind, defaults[name]) if name in defaults else (name, kind)
+        for name, kind in types.items()
+    ]
+    return msgspec.defstruct(f"{tool}_arguments", fields, kw_only=True, forbid_unknown_fields=True)
+
+
+def _describe(schema: Schema, described: Mapping[str, str]) -> Schema:
+    """The schema with the docstring's words on each parameter that has none of its own."""
+    properties: dict[str, Schema] = {}
+    for name, field in schema["properties"].items():
+        words = described.get(name)
+        beside = {"description": words} if words and "description" not in field else {}
+        properties[name] = without_null({**field, **beside})
+    return {**schema, "properties": properties}
+
+
+def _takes_null(kind: Any) -> bool:
+    """Whether null is a value of its own here. `Any` counts: what else could it mean?"""
+    bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    return bare is Any or _fault(None, kind) is None
+
+
+def _convert(value: Any, kind: Any) -> Any:
+    return msgspec.convert(value, kind, strict=False, str_keys=True)
+
+
+def _fault(value: Any, kind: Any) -> str | None:
+    try:
+        _convert(value, kind)
+    except msgspec.ValidationError as error:
+        return str(error).replace("`", "").partition(", got ")[0].replace("Expected", "expected")
+    return None
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
