@@ -6,7 +6,7 @@ variable is the path in capitals: `GALERNE_EXECUTOR_ENDPOINT` is `endpoint` in `
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,16 @@ class RoleSettings(Section, frozen=True):
     """Limit of one answer: a plan of 40 tasks fits."""
     temperature: float = 0.0
     """Plans and tool calls want the likeliest answer, not the liveliest."""
+
+    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
+        """Every field but the key, which must not reach a log by way of a repr."""
+        for field in self.__struct_fields__:
+            value = getattr(self, field)
+            yield field, "***" if field == "api_key" and value else value
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({fields})"
 
 
 class WorkerSettings(Section, frozen=True):

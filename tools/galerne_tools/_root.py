@@ -13,9 +13,9 @@ the thread's work once the call was cancelled or its time was up.
 import difflib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import PurePath, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 from anyio import NoEventLoopError, from_thread
@@ -23,7 +23,7 @@ from anyio import NoEventLoopError, from_thread
 from galerne.errors import InvalidSettingsError, ToolError
 
 MAX_DEPTH = 64
-"""Folders inside folders that a walk descends: an open descriptor each, and no real tree's depth."""
+"""Folders inside folders that a walk descends: one open descriptor each."""
 
 _SKIPPED = frozenset({"node_modules", "__pycache__"})
 _HEAD = 8192
@@ -57,11 +57,11 @@ class Root:
     def __init__(self, folder: str) -> None:
         """Raises InvalidSettingsError if there is no such folder."""
         self._folder = os.path.realpath(folder)
-        if not os.path.isdir(self._folder):
+        if not Path(self._folder).is_dir():
             raise InvalidSettingsError(f"tools.root: there is no folder {folder!r}")
 
     @contextmanager
-    def open(self, path: str) -> Iterator[BinaryIO]:
+    def open(self, path: str) -> Generator[BinaryIO]:
         """A regular file, for reading bytes; trouble while reading it is a ToolError too."""
         parts = _split(path)
         with self._explained(parts):
@@ -99,7 +99,8 @@ class Root:
         with self._explained(parts):
             folder = self._open_folder(self._resolve(parts))
             try:
-                names = [e.name for e in os.scandir(folder) if e.is_dir(follow_symlinks=False)]
+                with os.scandir(folder) as entries:
+                    names = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
             finally:
                 os.close(folder)
         return sorted(clean(name) for name in names if not _is_skipped(name, frozenset()))
@@ -116,7 +117,7 @@ class Root:
     def _resolve(self, parts: Parts) -> Parts:
         """Where the parts lead once every link is followed; always inside the root."""
         try:
-            real = os.path.realpath(os.path.join(self._folder, *parts))
+            real = os.path.realpath(Path(self._folder, *parts))
             return PurePath(real).relative_to(self._folder).parts
         except ValueError as error:
             raise ToolError(f"{_shown(parts)} leads out of the folder that may be read") from error
@@ -133,7 +134,7 @@ class Root:
         return folder
 
     @contextmanager
-    def _explained(self, parts: Parts) -> Iterator[None]:
+    def _explained(self, parts: Parts) -> Generator[None]:
         """The one place that maps the system's errors to ours."""
         try:
             yield
@@ -151,7 +152,7 @@ class Root:
             with suppress(OSError):
                 folder = self._open_folder(self._resolve(parts[:depth]))
                 try:
-                    names = sorted(os.listdir(folder))
+                    names = sorted(os.listdir(folder))  # noqa: PTH208  a descriptor, no path
                 finally:
                     os.close(folder)
                 place = _prefix(parts[:depth])

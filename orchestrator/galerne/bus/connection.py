@@ -24,6 +24,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from galerne.bus import mapping
+from galerne.bus.background import background
 from galerne.errors import (
     DeadlineError,
     GalerneError,
@@ -232,12 +233,8 @@ class Bus:
         await self._connect(name)
         try:
             await self._client.subscribe(f"{self._inbox}.*", cb=self._on_reply)  # pyright: ignore[reportUnknownMemberType] - its optional Future is untyped
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._sweep)
-                try:
-                    yield self
-                finally:
-                    tasks.cancel_scope.cancel()
+            async with background(self._sweep):
+                yield self
         finally:
             with anyio.move_on_after(2.0, shield=True):
                 await self._client.close()

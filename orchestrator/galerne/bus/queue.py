@@ -9,8 +9,7 @@ from a new one's.
 
 import contextlib
 import itertools
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 import anyio
 import msgspec
@@ -83,9 +82,9 @@ class Delivery:
 class StandingPull:
     """Pulls from one durable consumer, never more than `window` unanswered messages at a time.
 
-    `callback` is called in the order of delivery and must not wait for long. With `manual` the window
-    opens only by `release()`, one place for each message that is done with; without, a place is
-    free again as soon as the callback returns.
+    `callback` is called in the order of delivery and must not wait for long. With `manual` the
+    window opens only by `release()`, one place for each message that is done with; without, a
+    place is free again as soon as the callback returns.
     """
 
     def __init__(
@@ -207,14 +206,3 @@ class StandingPull:
         self._pulls.clear()
         self._heard = anyio.current_time()
         self._wake.set()
-
-
-@asynccontextmanager
-async def pulling(pull: StandingPull) -> AsyncGenerator[StandingPull]:
-    """Run a pull in the background for as long as the context lasts."""
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(pull.run)
-        try:
-            yield pull
-        finally:
-            tasks.cancel_scope.cancel()

@@ -103,15 +103,16 @@ def _look_up(reference: Reference, results: Mapping[str, Any]) -> Any:
 
 
 def _descend(value: Any, part: str, reference: Reference) -> Any:
-    match _parsed(value):
-        case dict() as fields:
-            named = cast("Mapping[str, Any]", fields)
+    whole = _parsed(value)
+    match whole:
+        case dict():
+            named = cast("Mapping[str, Any]", whole)
             if part in named:
                 return named[part]
             there = ", ".join(list(named)[:20]) or "nothing"
             raise InvalidInputError(f"{reference}: there is no {part!r}, only {there}")
-        case list() as items:
-            listed = cast("Sequence[Any]", items)
+        case list():
+            listed = cast("Sequence[Any]", whole)
             if _INDEX.fullmatch(part) and -len(listed) <= int(part) < len(listed):
                 return listed[int(part)]
             raise InvalidInputError(f"{reference}: {part!r} is no index of {len(listed)} items")

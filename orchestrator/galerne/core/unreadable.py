@@ -4,9 +4,9 @@ Facts are write-once, so bytes that are no fact keep their subject for ever. Who
 that subject gets a failure that says so.
 """
 
-from galerne.messages.facts import AnyFact, Cancelled, Done, Ended
+from galerne.messages.facts import AnyFact, Cancelled, Done, Ended, Ready
 from galerne.messages.ids import TaskId, is_id
-from galerne.messages.plan import Failed, Usage
+from galerne.messages.plan import Failed, TaskSpec, Usage
 
 
 def meaning(name: str, error: str, at: float) -> AnyFact | None:
@@ -18,6 +18,11 @@ def meaning(name: str, error: str, at: float) -> AnyFact | None:
             outcome = Failed("invalid_message", message)
             return Done(
                 task=TaskId(rest), outcome=outcome, usage=Usage(), by="unknown", attempt=0, at=at
+            )
+        case "ready" if (task := rest.rpartition(".")[2]) and is_id(task):
+            # Its worker gets the same bytes and fails the task.
+            return Ready(
+                lane="executor", priority="normal", task=TaskSpec(id=TaskId(task)), goal=""
             )
         case "cancel" if not rest:
             return Cancelled(why="cancelled by an unreadable message", at=at)

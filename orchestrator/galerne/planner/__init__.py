@@ -1,0 +1,48 @@
+"""The planner: from a goal to a graph of tasks. Usable in any service, without a bus.
+
+    planner = Planner("http://localhost:11434", model="mixtral-8x22b")
+    async with planner.open("Compare the files", tools) as tasks:
+        async for task in tasks:    # each the moment the model has written it
+            ...
+
+`PlanReader` does the same for text from elsewhere, and `check_task` for one object.
+"""
+
+from galerne.planner.check import MAX_INSTRUCTION, MAX_TASKS, check_task
+from galerne.planner.conversation import Ask, PlanBrief, converse
+from galerne.planner.objects import BrokenObject, JsonObject, ObjectScanner
+from galerne.planner.plan import Plan
+from galerne.planner.planner import Connect, HasSpec, Model, Planner, PlanStream, no_task
+from galerne.planner.prompt import answer_request, planner_request, task_line
+from galerne.planner.reader import PlanReader
+from galerne.planner.refs import referenced_tasks
+from galerne.planner.sections import as_text, escaped, messages, one_line, section
+
+__all__ = [
+    "Planner",
+    "PlanStream",
+    "Plan",
+    "PlanReader",
+    "PlanBrief",
+    "converse",
+    "Ask",
+    "Connect",
+    "Model",
+    "HasSpec",
+    "planner_request",
+    "answer_request",
+    "task_line",
+    "check_task",
+    "no_task",
+    "MAX_TASKS",
+    "MAX_INSTRUCTION",
+    "ObjectScanner",
+    "JsonObject",
+    "BrokenObject",
+    "referenced_tasks",
+    "section",
+    "messages",
+    "escaped",
+    "as_text",
+    "one_line",
+]

@@ -34,7 +34,9 @@ def argument_fault(args: Mapping[str, Any], parameters: Mapping[str, Any]) -> st
 
 def _types(schema: Any) -> Sequence[str]:
     """The type names that a property's schema allows; none means any."""
-    declared: Any = cast("Mapping[str, Any]", schema).get("type") if isinstance(schema, dict) else ()
+    declared: Any = (
+        cast("Mapping[str, Any]", schema).get("type") if isinstance(schema, dict) else ()
+    )
     if isinstance(declared, str):
         return (declared,)
     return cast("Sequence[str]", declared or ())

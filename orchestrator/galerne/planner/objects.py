@@ -1,4 +1,4 @@
-"""JSON objects out of a model's text, each the moment it closes.
+r"""JSON objects out of a model's text, each the moment it closes.
 
 Text arrives in pieces of any size; every character is looked at once, so the result cannot
 depend on where the pieces end and the time is linear. Around and between objects anything may
@@ -12,7 +12,7 @@ its objects are given one by one.
 
 What cannot be read is reported with its text; only a broken one without any colon is taken for
 braces in prose. Two things that Mistral models write are mended, because their meaning is clear:
-raw line breaks inside a text, and Markdown's `\\_` and `\\'`.
+raw line breaks inside a text, and Markdown's `\_` and `\'`.
 """
 
 import re
@@ -52,11 +52,19 @@ class ObjectScanner:
     """Feed it text, then finish it; both give the objects that have become complete."""
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self._open: _Object | _Skipped | None = None
         self._in_envelope = False
         self._discard = False
         self._previous = ""
         self._line_start = ""
+
+    @property
+    def held(self) -> int:
+        """Characters kept of an object that is still open."""
+        return self._open.held if isinstance(self._open, _Object) else 0
 
     def feed(self, text: str) -> list[Found]:
         found: list[Found] = []
@@ -69,7 +77,7 @@ class ObjectScanner:
         found: list[Found] = []
         if isinstance(self._open, _Object):
             _report(self._open.text, "the text ends inside this object", found)
-        self.__init__()
+        self._begin()
         return found
 
     def _step(self, character: str, found: list[Found]) -> None:
@@ -118,7 +126,7 @@ class ObjectScanner:
             case _Event.GOES_ON:
                 return
             case _Event.CLOSED:
-                if not self._discard:
+                if not self._discard or '"id"' in opened.text:
                     _complete(opened.text, found)
                 self._open = None
             case _Event.ENVELOPE:
@@ -154,21 +162,23 @@ class _Object:
         self._keys: list[str] = []
 
     @property
+    def held(self) -> int:
+        return len(self._characters)
+
+    @property
     def text(self) -> str:
         return "".join(self._characters)
 
     def read(self, character: str) -> _Event:
         self._characters.append(character)
-        if len(self._characters) > MAX_CHARACTERS or len(self.stack) > MAX_DEPTH:
-            return _Event.TOO_MUCH
+        event = _Event.GOES_ON
         if self.quoted:
             self._read_string(character)
-            return _Event.GOES_ON
-        if character.isspace():
-            return _Event.GOES_ON
-        event = self._read_mark(character)
-        self._previous = character
-        return event
+        elif not character.isspace():
+            event = self._read_mark(character)
+            self._previous = character
+        too_much = len(self._characters) > MAX_CHARACTERS or len(self.stack) > MAX_DEPTH
+        return _Event.TOO_MUCH if too_much and event is _Event.GOES_ON else event
 
     def _read_mark(self, character: str) -> _Event:
         match character:

@@ -3,6 +3,7 @@
 The texts are versioned files in `prompts/`; a changed text is a new version, never an edit.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -19,6 +20,7 @@ PLANNER_PROMPT: Final = "planner.v1.md"
 ANSWER_PROMPT: Final = "answer.v1.md"
 _MAX_HEADING: Final = 200
 _MAX_DESCRIPTION: Final = 160
+_SENTENCE_END = re.compile(r"\n\s*\n|\.\s+(?=[A-Z])")
 
 
 def planner_request(
@@ -74,22 +76,27 @@ def _tool_line(tool: ToolSpec) -> str:
     """`- name(param: type, optional?: type = default): first sentence`."""
     required = tool.parameters.get("required") or ()
     properties: Mapping[str, Any] = tool.parameters.get("properties") or {}
-    shown = (_parameter(name, each, name in required) for name, each in properties.items())
-    sentence = tool.description.strip().split("\n\n")[0].split(". ")[0]
+    shown = (
+        _parameter(name if name in required else f"{name}?", each)
+        for name, each in properties.items()
+    )
+    sentence = _SENTENCE_END.split(tool.description.strip())[0].rstrip(".")
     return f"- {tool.name}({', '.join(shown)}): {one_line(sentence, _MAX_DESCRIPTION)}"
 
 
-def _parameter(name: str, schema: Any, required: bool) -> str:  # noqa: FBT001 - one of two marks
-    fields = cast("Mapping[str, Any]", schema) if isinstance(schema, dict) else {}
+def _parameter(name: str, schema: Any) -> str:
+    fields = cast("Mapping[str, Any]", schema if isinstance(schema, dict) else {})
     default = fields.get("default")
     tail = "" if default is None else f" = {msgspec.json.encode(default).decode()}"
-    return f"{name}{'' if required else '?'}: {_type(fields)}{tail}"
+    return f"{name}: {_type(fields)}{tail}"
 
 
 def _type(fields: Mapping[str, Any]) -> str:
     match fields:
         case {"enum": [*values]}:
             return "|".join(msgspec.json.encode(value).decode() for value in values)
+        case {"anyOf": [*branches]}:
+            return "|".join(_type(cast("Mapping[str, Any]", branch)) for branch in branches)
         case {"type": "array", "items": {"type": str(inner)}}:
             return f"{inner}[]"
         case {"type": str(name)}:

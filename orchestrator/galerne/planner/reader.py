@@ -8,7 +8,8 @@ that those tasks came from (its turn was journaled), or a new one that goes on a
 first has to be read exactly as it was the first time, or a task that was refused for needing a
 later one would now be accepted. It is known by its beginning: the first task in it is the first
 one written. Then a task may need only what stands before it in this text; otherwise everything
-already written stands before it.
+already written stands before it. An answer that opens by needing a later task looks like the
+second kind; its first task is then planned instead of refused, which harms nobody.
 """
 
 import re
@@ -77,19 +78,24 @@ class PlanReader:
                 return Rejected(reason, excerpt(text), named[1] if named else None)
             case JsonObject():
                 task = self._again(found)
-                return self._check(found) if task is None else self._skip(task)
+                if task is None:
+                    return self._check(found)
+                self._skip(task)
+                return None
 
     def _again(self, found: JsonObject) -> TaskSpec | None:
         """The task that this object repeats, if there is one.
 
-        It was checked when only the tasks before it existed, and so it is here.
+        It was checked when only the tasks before it existed, and with tools that may not be
+        served any more; so it is here.
         """
         known = self.tasks
         place = next((n for n, task in enumerate(known) if task.id == _id_of(found)), None)
         if place is None:
             return None
         before = {task.id: task for task in known[:place]}
-        same = check_task(found.value, found.text, self._tools, before) == known[place]
+        tools = {**_any_arguments(known[place]), **self._tools}
+        same = check_task(found.value, found.text, tools, before) == known[place]
         return known[place] if same else None
 
     def _skip(self, task: TaskSpec) -> None:
@@ -106,6 +112,13 @@ class PlanReader:
                 self._from_the_start = False
             self._read[outcome.id] = outcome
         return outcome
+
+
+def _any_arguments(task: TaskSpec) -> dict[str, ToolSpec]:
+    """The tools that a task names, as if served and content with any arguments."""
+    names = (*(task.tools or ()), *((task.tool,) if task.tool else ()))
+    anything = {"type": "object", "additionalProperties": True}
+    return {name: ToolSpec(name=name, description="", parameters=anything) for name in names}
 
 
 def _id_of(found: JsonObject) -> str:

@@ -1,4 +1,4 @@
-"""The form of a prompt's user message: headings that stand alone, and text that cannot forge one."""
+"""The form of a prompt's user message: headings alone on a line, text that cannot forge one."""
 
 import re
 from typing import Any, Final

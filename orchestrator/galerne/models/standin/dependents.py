@@ -19,6 +19,7 @@ from galerne.models.standin.clauses import (
 )
 from galerne.models.standin.lexing import Span
 from galerne.models.standin.scanning import scan_loosely
+from galerne.models.standin.vocabulary import words
 
 COMBINATIONS: dict[str, Combination] = {
     "total": "total", "sum": "total", "add": "total", "together": "total",
@@ -33,9 +34,9 @@ ADJUSTING: dict[str, Operator] = {
 }
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _LEAST_FIRST = frozenset({"ascending", "increasing"})
-_ADJUST_WORDS = frozenset(
+_ADJUST_WORDS = words(
     "add subtract multiply divide to from by it this that them the result number total sum "
-    "each up value".split()
+    "each up value more"
 )
 
 

@@ -14,6 +14,8 @@ from typing import Literal
 
 import msgspec
 
+from galerne.models.standin.vocabulary import words
+
 TokenKind = Literal["word", "quoted", "mark"]
 
 
@@ -32,9 +34,9 @@ class Token(msgspec.Struct, frozen=True):
 
 
 Span = Sequence[Token]
-CONNECTIVES = frozenset(
-    "and then also finally next afterwards after that plus but now first lastly so please "
-    "or secondly thirdly".split()
+CONNECTIVES = words(
+    "and then also finally next afterwards after that plus but now first lastly so please or "
+    "& secondly thirdly"
 )
 BOUNDARIES = frozenset({",", ";", ".", "?", "!", ":", "\n"})
 
@@ -60,7 +62,10 @@ def lex(text: str) -> tuple[Token, ...]:
         elif group == "mark":
             tokens.append(Token(match.group(), start, end, "mark"))
         else:
-            tokens.extend(_word_tokens(match.group(), start))
+            apart = start == 0 or text[start - 1].isspace()
+            tokens.extend(
+                _word_tokens(match.group(), start) if apart else _stops(match.group(), start)
+            )
     return tuple(tokens)
 
 
@@ -112,3 +117,10 @@ def _word_tokens(word: str, start: int) -> tuple[Token, ...]:
     middle = start + len(bare)
     stop = Token(".", middle, start + len(word), "mark")
     return (Token(bare, start, middle, "word"), stop)
+
+
+def _stops(word: str, start: int) -> tuple[Token, ...]:
+    """A word right after a quotation mark or a bracket: dots alone are a full stop there."""
+    if word.strip("."):
+        return _word_tokens(word, start)
+    return (Token(".", start, start + len(word), "mark"),)

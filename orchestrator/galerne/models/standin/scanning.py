@@ -11,8 +11,9 @@ import msgspec
 
 from galerne.models.standin.clauses import Unit
 from galerne.models.standin.lexing import Span, Token, is_separator
+from galerne.models.standin.vocabulary import words
 
-PREPOSITIONS = frozenset("in of from inside under within across".split())
+PREPOSITIONS = words("in of from inside under within across")
 UNIT_WORDS: dict[str, Unit] = {
     "word": "words", "words": "words", "line": "lines", "lines": "lines",
     "character": "characters", "characters": "characters", "chars": "characters",
@@ -33,12 +34,12 @@ MARKS = {
     "these": "pronoun", "those": "pronoun", "they": "pronoun", "total": "total",
     "together": "total", "altogether": "total", "combined": "total", "overall": "total",
 }  # fmt: skip
-ARTICLES = frozenset("the a an called named file files folder directory both".split())
-FILLERS = frozenset(
-    "the a an of in from inside under within across for to are is was were there do does have has "
-    "had number numbers amount please me us respectively using with as well on by you long big "
-    "large how many much what which count called named contents content text whole entire up "
-    "tool text_stats list_files".split()
+ARTICLES = words("the a an called named file files folder directory both")
+FILLERS = words(
+    "the a an of in from inside under within across for to are is was were there do does have "
+    "has had number numbers amount please me us respectively using with as well on by you "
+    "long big large how many much what which count called named contents content text whole "
+    "entire up tool text_stats list_files"
 )
 
 _OPERATORS = re.compile(r"[\d.+\-*/^%=]+")
@@ -59,7 +60,8 @@ class Places(msgspec.Struct, frozen=True):
         """Whether the paths are folders whose files are meant."""
         many = "files" in self.marks and bool(self.marks & {"each", "files in"})
         every = {"each", "file"} <= self.marks
-        return many or every or self.pattern is not None or "folder" in self.marks
+        slash = any(path.endswith("/") for path in self.paths)
+        return many or every or slash or self.pattern is not None or "folder" in self.marks
 
 
 def is_path(token: Token) -> bool:
@@ -111,7 +113,9 @@ def _readings(tokens: Span) -> Iterator[tuple[str, str]]:
         if token.kind == "mark":
             continue
         if pattern:
-            yield "pattern", pattern
+            folder, slash, name = pattern.rpartition("/")
+            whole = "*" in folder or not slash
+            yield from (("pattern", pattern),) if whole else (("path", folder), ("pattern", name))
         elif token.word in UNIT_WORDS:
             yield "unit", UNIT_WORDS[token.word]
         elif token.word in MARKS:
@@ -173,7 +177,9 @@ def _is_bare_path(tokens: Span, index: int, seen_path: bool) -> bool:  # noqa: F
     before = index - 1
     while before >= 0 and tokens[before].word in ARTICLES:
         before -= 1
-    if before < 0 or tokens[before].word in PREPOSITIONS:
+    if before < 0:
+        return after is None
+    if tokens[before].word in PREPOSITIONS:
         return True
     return seen_path and is_separator(tokens[before])
 

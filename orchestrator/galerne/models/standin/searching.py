@@ -5,37 +5,41 @@ from collections.abc import Collection
 from galerne.models.standin.clauses import Clause, Search, Unknown
 from galerne.models.standin.lexing import Span, source
 from galerne.models.standin.scanning import PREPOSITIONS, cut, scan
+from galerne.models.standin.vocabulary import words
 
-MENTIONS = frozenset(
+MENTIONS = words(
     "mention mentions mentioning mentioned contain contains containing match matches matching "
-    "appear appears appearing occur occurs occurring occurrences times often say says found "
-    "include includes including".split()
+    "appear appears appearing occur occurs occurring occurrences times found include includes "
+    "including"
 )
-_BEFORE_TEXT = frozenset(
-    "mention mentions mentioning contain contains containing match matches matching "
-    "include includes including occurrences for".split()
+_BEFORE_TEXT = words(
+    "mention mentions mentioning contain contains containing match matches matching include "
+    "includes including occurrences for"
 )
-_AFTER_TEXT = frozenset("mentioned appear appears occur occurs found appearing occurring".split())
-_NOUNS = frozenset("the a an word words text string phrase name of line lines that all".split())
-_VERBS = frozenset("search grep look find for is does do are".split())
+_AFTER_TEXT = words("mentioned appear appears occur occurs found appearing occurring")
+_NOUNS = words("the a an word words text string phrase name of line lines that all")
+_VERBS = words("search grep look find for is does do are")
 
 
-def read_search(text: str, span: Span) -> tuple[Clause, ...]:
-    """Search clauses, one for each place; Unknown where there is nothing to look for."""
+def read_search(text: str, span: Span, usual: tuple[str, ...]) -> tuple[Clause, ...]:
+    """Search clauses, one for each place; Unknown where there is nothing to look for.
+
+    `usual` are the places of a clause that names none.
+    """
     wanted, places = _wanted(span)
     if not wanted:
         return (Unknown(source(text, span)),)
     known, rest = cut(places)
     group = scan(known)[-1]
     pattern = group.pattern or "*"
-    paths = group.paths or (".",)
-    found: list[Clause] = [Search(source_of(text, wanted), path, pattern) for path in paths]
+    paths = group.paths or ((".",) if group.pattern else usual)
+    found: list[Clause] = [Search(_source_of(text, wanted), path, pattern) for path in paths]
     if rest:
         found.append(Unknown(source(text, rest)))
     return tuple(found)
 
 
-def source_of(text: str, wanted: Span) -> str:
+def _source_of(text: str, wanted: Span) -> str:
     """The text looked for: a quoted one without its quotes, words as they stand."""
     return wanted[0].text if wanted[0].kind == "quoted" else source(text, wanted)
 
@@ -53,9 +57,9 @@ def _wanted(span: Span) -> tuple[Span, Span]:
 
 
 def _text_begins(span: Span) -> int:
-    marker = _find(span, 0, _BEFORE_TEXT)
-    if marker < len(span):
-        return marker + 1
+    markers = [index for index, token in enumerate(span) if token.word in _BEFORE_TEXT]
+    if markers:
+        return markers[-1] + 1
     verb = _find(span, 0, _VERBS)
     return verb + 1 if verb < len(span) else len(span)
 

@@ -1,0 +1,30 @@
+"""The agent that writes a job's answer from the results of its tasks."""
+
+from typing import Any, ClassVar
+
+from galerne.agent import TaskContext
+from galerne.errors import BadAnswerError
+from galerne.messages.facts import Lane
+from galerne.messages.plan import TaskKind
+from galerne.planner import answer_request
+
+
+class SynthesizerAgent:
+    """Writes the closing text. `ready.inputs`: task id → `{"instruction": text, "value": JSON}`."""
+
+    lane: ClassVar[Lane] = "planner"
+    kinds: ClassVar[frozenset[TaskKind]] = frozenset({"answer"})
+
+    async def run(self, context: TaskContext) -> Any:
+        """The text. Raises BadAnswerError when the model says nothing."""
+        request = answer_request(context.ready.goal, context.ready.inputs)
+        # Streamed, although nobody reads here: the runtime shows the text live as it arrives.
+        reply = await context.ask(request, _ignore)
+        answer = reply.message.content.strip()
+        if not answer:
+            raise BadAnswerError("the model's final answer was empty; run the job again")
+        return answer
+
+
+def _ignore(_text: str) -> None:
+    """Nothing to do with the pieces."""

@@ -1,0 +1,64 @@
+"""Follow a job to its end and show it meanwhile."""
+
+import time
+
+import anyio
+
+from galerne.bus.background import background
+from galerne.cli.screen import Screen
+from galerne.client import Job
+from galerne.core.state import JobState, fold
+from galerne.core.view import JobView, view
+from galerne.messages.live import Delta
+
+TICK = 0.2
+"""Seconds between two drawings while nothing happens: times go on."""
+ADMISSION = 5.0
+"""Seconds until somebody who waits for a coordinator is told so."""
+
+
+async def follow(job: Job, screen: Screen) -> JobView:
+    """Show the job until it has ended; gives it as the log then says it is.
+
+    Raises NotFoundError, UnavailableError.
+    """
+    followed = _Followed(job, screen)
+    async with background(followed.tick, followed.watch_admission):
+        await followed.read()
+    return followed.view()
+
+
+class _Followed:
+    def __init__(self, job: Job, screen: Screen) -> None:
+        self._job = job
+        self._screen = screen
+        self._state = JobState()
+
+    async def read(self) -> None:
+        events = self._job.events()
+        try:
+            async for event in events:
+                if isinstance(event.fact, Delta):
+                    continue
+                fold(self._state, event.fact, event.at)
+                self._screen.changed(event.fact, self._state)
+                if not events.pending:
+                    self._screen.draw(self.view())
+        finally:
+            await events.aclose()
+
+    async def tick(self) -> None:
+        while True:
+            await anyio.sleep(TICK)
+            self._screen.draw(self.view())
+
+    async def watch_admission(self) -> None:
+        await anyio.sleep(ADMISSION)
+        if self._state.job is None:
+            self._screen.notice(
+                "no coordinator has taken the job yet; it waits safely on the server."
+                " Is a fleet running there? (`galerne up`)"
+            )
+
+    def view(self) -> JobView:
+        return view(self._state, self._job.id, self._job.tenant, time.time())

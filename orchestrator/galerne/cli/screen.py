@@ -1,0 +1,62 @@
+"""Where progress is shown: a live tree on a terminal, plain lines elsewhere. Always on stderr."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from galerne.cli.lines import change_line
+from galerne.cli.output import say
+from galerne.core.state import JobState
+from galerne.core.view import JobView
+from galerne.messages.facts import AnyFact
+
+
+class Screen(Protocol):
+    """Shows one job."""
+
+    def changed(self, fact: AnyFact, state: JobState) -> None:
+        """A fact has come; `state` holds it already."""
+        ...
+
+    def draw(self, view: JobView) -> None:
+        """Time has passed, or a burst of facts is over."""
+        ...
+
+    def notice(self, text: str) -> None:
+        """Say something beside the progress."""
+        ...
+
+
+class PlainScreen:
+    """One line for each change."""
+
+    def changed(self, fact: AnyFact, state: JobState) -> None:
+        line = change_line(fact, state)
+        if line is not None:
+            say(line)
+
+    def draw(self, view: JobView) -> None:
+        """Lines stand as they are."""
+
+    def notice(self, text: str) -> None:
+        say(f"galerne: {text}")
+
+
+class QuietScreen(PlainScreen):
+    """Nothing but notices."""
+
+    def changed(self, fact: AnyFact, state: JobState) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def screen() -> Iterator[Screen]:
+    """The screen that fits where stderr leads to."""
+    if not sys.stderr.isatty():
+        yield PlainScreen()
+        return
+    from galerne.cli.live import live_screen
+
+    with live_screen() as live:
+        yield live

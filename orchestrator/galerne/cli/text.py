@@ -1,0 +1,68 @@
+"""Words of others on this terminal: goals, results and errors are shown, never obeyed."""
+
+import re
+from typing import Any
+
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor movements
+    r"|\x1b[\]P_^X][^\x07\x1b]*(?:\x07|\x1b\\)?"  # titles, links, device strings
+    r"|\x1b[ -/]*[0-~]?"
+    r"|\x9b[0-?]*[ -/]*[@-~]"
+)
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_RAW_CONTROLS = re.compile(r"[\x7f-\x9f]")
+
+
+def clean(text: str) -> str:
+    """`text` without terminal escapes, control characters and changes of writing direction.
+
+    Line feeds and tabs stay.
+    """
+    text = _ESCAPES.sub("", text.replace("\r\n", "\n"))
+    return _CONTROLS.sub("", text).encode("utf-8", "replace").decode()
+
+
+def one_line(text: str, limit: int = 1000) -> str:
+    """`text` cleaned and in one line of at most `limit` characters."""
+    line = " ".join(clean(text[: 4 * limit]).split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def value_text(value: Any) -> str:
+    """A result as a person reads it: text as it is, anything else as indented JSON; cleaned."""
+    if isinstance(value, str):
+        return clean(value)
+    return clean(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """One JSON document, indented, that does nothing to a terminal either."""
+    import msgspec
+
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    return _RAW_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def seconds_text(seconds: float | None) -> str:
+    """`0.4s`, `12s`, `3m05s`, `2h07m`."""
+    if seconds is None:
+        return ""
+    whole = round(seconds)
+    if seconds < 9.95:  # noqa: PLR2004 - below, tenths still tell something
+        return f"{seconds:.1f}s"
+    if whole < 60:  # noqa: PLR2004 - seconds in a minute
+        return f"{whole}s"
+    if whole < 3600:  # noqa: PLR2004 - seconds in an hour
+        return f"{whole // 60}m{whole % 60:02}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+
+
+def count_text(count: int) -> str:
+    """`812`, `12.3k`, `1.2M`; empty for none."""
+    if count < 1:
+        return ""
+    if count < 10_000:  # noqa: PLR2004 - four digits are still read at a glance
+        return str(count)
+    if count < 999_950:  # noqa: PLR2004 - what would round up to 1000k
+        return f"{count / 1000:.1f}k"
+    return f"{count / 1_000_000:.1f}M"

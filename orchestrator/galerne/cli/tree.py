@@ -1,0 +1,158 @@
+"""A job as a tree on a terminal: a function from a `JobView` to something that rich can print.
+
+    Count the words in README.md and in docs/protocol.md
+    ✓ plan-1  plan    3 tasks                                    0.4s    812
+    ✓ 1       tool    text_stats                                 0.1s
+    ● 2       agent   Compare the two counts      ← 1    try 2   1.2s    210
+    ○ answer  answer
+    running · 2 of 4 tasks · 2.1s · 1022 tokens
+
+Every mark is a character of its own, so that the tree also reads without colours. Nothing in a
+view is trusted: all of it is cleaned, and none of it is read as markup.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from galerne.cli.text import count_text, one_line, seconds_text, value_text
+from galerne.core.view import JobView, TaskStatus, TaskView
+
+_MARKS: dict[str, tuple[str, str]] = {
+    "queued": ("○", "dim"),
+    "waiting": ("○", "dim"),
+    "ready": ("◎", "cyan"),
+    "running": ("●", "yellow"),
+    "succeeded": ("✓", "green"),
+    "failed": ("✗", "bold red"),
+    "cancelled": ("⊘", "magenta"),
+}
+_IMPORTANCE: tuple[TaskStatus, ...] = (
+    "running",
+    "failed",
+    "ready",
+    "waiting",
+    "succeeded",
+    "cancelled",
+)
+"""Who stays on the screen where not everybody fits; of the finished ones the latest."""
+_HEAD_AND_FOOT = 3
+"""Lines beside the tasks: the goal, the summary, and one that stays free for the cursor."""
+_ERROR_LINES = 2
+_LEAST_ROOM = 3
+
+
+def job_tree(view: JobView, *, height: int | None = None, result: bool = False) -> RenderableType:
+    """The whole tree. `height` lines at most (None: no limit); with `result` what came of it."""
+    failed = [task for task in view.tasks if task.error]
+    lines: list[RenderableType] = [Text(one_line(view.goal) or view.id, style="bold", **_ONE_LINE)]
+    if height is None:
+        lines += [_table(view.tasks), *map(_error, failed)]
+    else:
+        room = max(_LEAST_ROOM, height - _HEAD_AND_FOOT)
+        errors = failed[: room // 4]
+        shown, hidden = fit(view.tasks, room - _ERROR_LINES * len(errors))
+        lines.append(_table(shown))
+        lines += [_folded(hidden)] if hidden else []
+        lines += map(_error, errors)
+    lines.append(_summary(view))
+    if result:
+        lines += _result(view)
+    return Group(*lines)
+
+
+_ONE_LINE: dict[str, Any] = {"no_wrap": True, "overflow": "ellipsis"}
+
+
+def fit(tasks: Sequence[TaskView], room: int) -> tuple[list[TaskView], list[TaskView]]:
+    """The tasks for `room` lines, in plan order, and those that one more line stands for."""
+    if len(tasks) <= room:
+        return list(tasks), []
+    places = range(len(tasks))
+    finished = {"succeeded", "cancelled"}
+
+    def importance(place: int) -> tuple[int, int]:
+        status = tasks[place].status
+        return _IMPORTANCE.index(status), -place if status in finished else place
+
+    kept = set(sorted(places, key=importance)[: max(0, room - 1)])
+    shown = [tasks[place] for place in places if place in kept]
+    return shown, [tasks[place] for place in places if place not in kept]
+
+
+def _table(tasks: Sequence[TaskView]) -> Table:
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(width=1)
+    table.add_column(max_width=12, **_ONE_LINE)
+    table.add_column(max_width=6, style="dim", **_ONE_LINE)
+    table.add_column(ratio=1, **_ONE_LINE)
+    table.add_column(max_width=14, style="dim", **_ONE_LINE)
+    table.add_column(justify="right", **_ONE_LINE)
+    table.add_column(justify="right", style="dim", **_ONE_LINE)
+    for task in tasks:
+        mark, style = _MARKS[task.status]
+        table.add_row(
+            Text(mark, style=style),
+            Text(one_line(task.id, 64)),
+            Text(one_line(task.kind, 16)),
+            Text(describe(task)),
+            Text(" ".join(_remarks(task))),
+            Text(seconds_text(task.seconds)),
+            Text(count_text(task.usage.tokens)),
+        )
+    return table
+
+
+def describe(task: TaskView) -> str:
+    """What the task does, in one line: its tool, its instruction, or what it is for."""
+    words = one_line(task.instruction, 400)
+    if task.tool is not None:
+        tool = one_line(task.tool, 64)
+        return f"{tool}: {words}" if words else tool
+    if words:
+        return words
+    return {"plan": "breaks the goal into tasks", "answer": "writes the answer"}.get(task.kind, "")
+
+
+def _remarks(task: TaskView) -> list[str]:
+    needs = "← " + ",".join(one_line(need, 64) for need in task.needs) if task.needs else ""
+    attempt = f"try {task.attempt}" if task.attempt > 1 else ""
+    return [remark for remark in (attempt, needs) if remark]
+
+
+def _folded(tasks: Sequence[TaskView]) -> Text:
+    counts = Counter(task.status for task in tasks)
+    parts = ", ".join(f"{counts[status]} {status}" for status in _IMPORTANCE if counts[status])
+    return Text(f"… and {len(tasks)} more: {parts}", style="dim", **_ONE_LINE)
+
+
+def _error(task: TaskView) -> Text:
+    return Text(f"✗ {one_line(task.id, 64)}: {one_line(task.error or '', 150)}", style="red")
+
+
+def _summary(view: JobView) -> Text:
+    mark, style = _MARKS[view.status]
+    done = sum(task.status == "succeeded" for task in view.tasks)
+    tokens = count_text(view.usage.tokens)
+    parts = [
+        f"{mark} {view.status}",
+        f"{done} of {len(view.tasks)} tasks" if view.tasks else "",
+        seconds_text(view.seconds),
+        f"{tokens} tokens" if tokens else "",
+        one_line(view.id, 64),
+    ]
+    return Text(" · ".join(part for part in parts if part), style=style, **_ONE_LINE)
+
+
+def _result(view: JobView) -> list[RenderableType]:
+    match view.status:
+        case "succeeded":
+            return [Text(""), Text(value_text(view.result))]
+        case "failed" | "cancelled":
+            return [Text(""), Text(one_line(view.error or view.status), style="red")]
+        case _:
+            return []

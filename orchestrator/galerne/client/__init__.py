@@ -1,0 +1,12 @@
+"""Jobs from outside: submit them, follow them, fetch their results, cancel them.
+
+A client needs a NATS connection and nothing else of the fleet. What it says about a job always
+comes from the job's log; what it sends goes to a work queue and is durable once it is accepted.
+"""
+
+from galerne.client.connection import Client
+from galerne.client.events import JobEvent, JobEvents
+from galerne.client.job import Job
+from galerne.client.summary import JobSummary
+
+__all__ = ["Client", "Job", "JobEvent", "JobEvents", "JobSummary"]

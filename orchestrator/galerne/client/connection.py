@@ -1,0 +1,133 @@
+"""A connection to a fleet, and what may be asked of it.
+
+async with Client.connect("nats://127.0.0.1:4222") as client:
+    job = await client.submit("Count the words in README.md")
+    print(await job.result())
+"""
+
+import os
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import anyio
+import msgspec
+
+from galerne.bus.connection import Bus, connect
+from galerne.bus.log import FactLog
+from galerne.client.job import Job
+from galerne.client.patience import patiently
+from galerne.client.request import build, encoded, job_id
+from galerne.client.summary import JobSummary, summaries
+from galerne.errors import (
+    BusyError,
+    InvalidInputError,
+    InvalidSettingsError,
+    PermanentError,
+    TransientError,
+)
+from galerne.messages.facts import Priority
+from galerne.messages.ids import DEFAULT_TENANT, JobId, TenantId, check_id
+from galerne.settings import BusSettings
+
+_LOOK = 1.0
+"""Seconds to find out how the fleet's log is laid out; who may not ask goes on without."""
+
+
+class Client:
+    """Submits jobs of one tenant and follows them; made by `Client.connect`."""
+
+    def __init__(self, bus: Bus, tenant: TenantId) -> None:
+        self._bus = bus
+        self._tenant = tenant
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls,
+        url: str | None = None,
+        *,
+        tenant: str = DEFAULT_TENANT,
+        settings: BusSettings | None = None,
+    ) -> AsyncGenerator[Self]:
+        """Connect to the NATS server at `url` for as long as the context lasts.
+
+        Without `url` the settings' server counts, then `GALERNE_SERVER`. Raises UnavailableError
+        where no server answers, InvalidInputError for a bad tenant, InvalidSettingsError where
+        the fleet there was set up with another number of partitions.
+        """
+        settings = settings or BusSettings()
+        server = url or settings.server or os.environ.get("GALERNE_SERVER")
+        settings = msgspec.structs.replace(settings, server=server)
+        tenant_id = TenantId(check_id(tenant, "the tenant"))
+        async with connect(settings, "galerne client") as bus:
+            await _check_partitions(bus)
+            yield cls(bus, tenant_id)
+
+    async def submit(
+        self,
+        goal: str,
+        *,
+        key: str | None = None,
+        job: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        tools: Sequence[str] | None = None,
+        priority: Priority = "normal",
+    ) -> Job:
+        """Hand a job over; when this returns it is stored and will be done.
+
+        The job's id is `job`, else it follows from the idempotency `key`, else it is new. The
+        same id again is the same job, whatever else is given with it. `tools` limits what the
+        job may call. Raises InvalidInputError, TooLargeError, BusyError where the tenant's
+        backlog is full, UnavailableError.
+        """
+        name = job_id(self._tenant, job, key)
+        request = build(name, goal, key=key, inputs=inputs, tools=tools, priority=priority)
+        message_id = f"{self._tenant}.{name}"
+        data = encoded(request, len(message_id) + 32, self._bus.settings.max_payload)
+        subject = self._bus.subjects.submit(self._tenant)
+        try:
+            await patiently(
+                self._bus, lambda: self._bus.publish(subject, data, message_id=message_id)
+            )
+        except BusyError as error:
+            raise BusyError(
+                f"backlog full: tenant {self._tenant} has as many jobs waiting as the fleet"
+                f" takes; try again when some have started ({error})"
+            ) from error
+        return Job(self._bus, self._tenant, name, accepted=True)
+
+    def job(self, job: str) -> Job:
+        """A job by its id; whether it exists shows when it is asked something."""
+        return Job(self._bus, self._tenant, JobId(check_id(job, "the job id")))
+
+    async def jobs(self, limit: int = 50) -> list[JobSummary]:
+        """The tenant's admitted jobs, newest first. Raises UnavailableError."""
+        if limit < 1:
+            raise InvalidInputError(f"limit is {limit}: ask for one job at least")
+        log, subjects = FactLog(self._bus), self._bus.subjects
+
+        async def read() -> list[JobSummary]:
+            submitted = await log.read(subjects.events(tenant=self._tenant, rest="submitted"))
+            oldest = min((record.sequence for record in submitted[-limit:]), default=0)
+            ended = await log.read(subjects.events(tenant=self._tenant, rest="end"), oldest)
+            return summaries(submitted, ended, time.time(), limit)
+
+        return await patiently(self._bus, read)
+
+
+async def _check_partitions(bus: Bus) -> None:
+    """A log looked for in the wrong part would seem empty for ever. Raises InvalidSettingsError."""
+    with anyio.move_on_after(_LOOK):
+        try:
+            info = await bus.api(f"STREAM.INFO.{bus.subjects.stream('EVENTS')}")
+        except (TransientError, PermanentError):
+            return
+        metadata: dict[str, str] = info["config"].get("metadata") or {}
+        has = metadata.get("galerne.partitions", str(bus.subjects.partitions))
+        if has != str(bus.subjects.partitions):
+            raise InvalidSettingsError(
+                f"the fleet on {bus.settings.server} has {has} partitions and the settings say"
+                f" {bus.subjects.partitions}: set bus.partitions = {has}"
+            )

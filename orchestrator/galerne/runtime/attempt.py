@@ -1,0 +1,325 @@
+"""One attempt at a task: what an agent sees of the runtime (`agent.TaskContext`).
+
+Steps are numbered from 1. On a takeover the journal holds the first of them: those return at
+once, and the first missing one is really done, written to the spool, and then to the log.
+"""
+
+import contextlib
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, Protocol
+
+import anyio
+import anyio.abc
+import structlog
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from galerne.bus.connection import Bus
+from galerne.bus.log import FactLog
+from galerne.bus.store import write_once
+from galerne.core.view import step_usage
+from galerne.errors import PermanentError, TransientError
+from galerne.messages.chat import ChatReply, ChatRequest
+from galerne.messages.codec import encode
+from galerne.messages.facts import AnyFact, ModelStep, Planned, Ready, Step, ToolStep
+from galerne.messages.ids import JobId, TaskId, TenantId
+from galerne.messages.live import Delta
+from galerne.messages.plan import Usage
+from galerne.messages.subjects import JobAddress
+from galerne.messages.tools import CallTool, ToolOutcome, ToolRefused, ToolResult, ToolSpec
+from galerne.runtime.lease import Lease
+from galerne.runtime.spool import Spool, Spooled
+from galerne.runtime.tool_caller import ToolCaller
+from galerne.runtime.tool_directory import ToolDirectory
+
+log = structlog.stdlib.get_logger("galerne.runtime.attempt")
+
+MAX_RESULT = 256 * 1024
+"""Bytes of a tool result that travels inline."""
+
+
+class Model(Protocol):
+    """What the runtime needs of a model client."""
+
+    async def ask(
+        self,
+        request: ChatRequest,
+        *,
+        on_text: Callable[[str], None] | None = None,
+        key: str | None = None,
+    ) -> ChatReply: ...
+
+
+class Services:
+    """What all attempts of one worker share."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        model: Model,
+        spool: Spool,
+        directory: ToolDirectory,
+        caller: ToolCaller,
+        clock: Callable[[], float],
+    ) -> None:
+        self.bus = bus
+        self.facts = FactLog(bus)
+        self.model = model
+        self.spool = spool
+        self.directory = directory
+        self.caller = caller
+        self.clock = clock
+
+
+class Attempt:
+    """An `agent.TaskContext`."""
+
+    def __init__(
+        self,
+        services: Services,
+        address: JobAddress,
+        ready: Ready,
+        lease: Lease,
+    ) -> None:
+        self.ready = ready
+        self._services = services
+        self._address = address
+        self._lease = lease
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._journal: dict[int, Step] = {}
+        self._step = 0
+        self._writing = 0
+        self._idle = anyio.Event()
+        self._refused: PermanentError | None = None
+
+    # what an agent sees
+
+    @property
+    def job(self) -> JobId:
+        return self._address.job
+
+    @property
+    def tenant(self) -> TenantId:
+        return self._address.tenant
+
+    @property
+    def attempt(self) -> int:
+        return self._lease.attempt
+
+    async def ask(
+        self, request: ChatRequest, on_text: Callable[[str], None] | None = None
+    ) -> ChatReply:
+        n = self._next_step()
+        known = self._journal.get(n)
+        if known is None:
+            return await self._ask_model(n, request, on_text)
+        if not isinstance(known, ModelStep):
+            raise PermanentError(_diverged(n))
+        if on_text is not None and known.message.content:
+            on_text(known.message.content)
+        return ChatReply(known.message, known.model, known.finish, known.usage, known.response_id)
+
+    async def call(self, call_id: str, tool: str, arguments: dict[str, Any]) -> ToolOutcome:
+        n = self._next_step()
+        known = self._journal.get(n)
+        if known is None:
+            return await self._call_tool(n, call_id, tool, arguments)
+        if not isinstance(known, ToolStep) or known.tool != tool:
+            raise PermanentError(_diverged(n))
+        if known.is_error:
+            return ToolRefused(code="tool", message=known.content)
+        return ToolResult(value=known.value, content=known.content)
+
+    async def tools(self) -> Sequence[ToolSpec]:
+        specs = await self._services.directory.settled()
+        allowed = self.ready.job_tools
+        return [spec for name, spec in specs.items() if allowed is None or name in allowed]
+
+    async def planned(self) -> Sequence[Planned]:
+        if self.attempt == 1:
+            return []
+        subject = self._services.bus.subjects.job(self._address, "plan.>")
+        records = await self._services.facts.read(subject)
+        found = [record.fact for record in records if isinstance(record.fact, Planned)]
+        return sorted(found, key=lambda planned: (planned.revision, planned.n))
+
+    def write(self, fact: AnyFact) -> None:
+        self._writing += 1
+        self._group.start_soon(self._write, fact)
+
+    # what the worker needs
+
+    def within(self, tasks: anyio.abc.TaskGroup) -> None:
+        """Start what runs beside the agent (writes, live text) in this group."""
+        self._tasks = tasks
+
+    async def load_journal(self) -> None:
+        """Read the steps of earlier attempts. Raises TransientError."""
+        if self.attempt == 1:
+            return
+        subject = self._services.bus.subjects.job(self._address, f"step.{self._task}.*")
+        for record in await self._services.facts.read(subject):
+            if isinstance(record.fact, ModelStep | ToolStep):
+                self._journal[record.fact.n] = record.fact
+
+    async def written(self) -> None:
+        """Wait until every `write` has arrived. Raises the PermanentError of one that cannot."""
+        while self._writing:
+            self._idle = anyio.Event()
+            await self._idle.wait()
+        if self._refused is not None:
+            raise self._refused
+
+    def usage(self) -> Usage:
+        total = Usage()
+        for step in self._journal.values():
+            total = total.plus(step_usage(step))
+        return total
+
+    # the inside
+
+    @property
+    def _group(self) -> anyio.abc.TaskGroup:
+        assert self._tasks is not None, "the worker calls `within` first"
+        return self._tasks
+
+    @property
+    def _task(self) -> TaskId:
+        return self.ready.task.id
+
+    def _next_step(self) -> int:
+        self._step += 1
+        return self._step
+
+    def _key(self, n: int) -> str:
+        return f"{self.job}.{self._task}.{n}"
+
+    async def _ask_model(
+        self, n: int, request: ChatRequest, on_text: Callable[[str], None] | None
+    ) -> ChatReply:
+        await self._lease.ensure()
+        started = self._services.clock()
+        with self._live_text(on_text) as heard:
+            reply = await self._services.model.ask(request, on_text=heard, key=self._key(n))
+        step = ModelStep(
+            task=self._task,
+            n=n,
+            message=reply.message,
+            model=reply.model,
+            finish=reply.finish,
+            usage=reply.usage,
+            response_id=reply.id,
+            latency_s=round(self._services.clock() - started, 4),
+        )
+        message = self._spooled(step)
+        with anyio.CancelScope(shield=True):  # it is paid for: to the disk, whatever happens
+            await self._services.spool.put(message)
+        await self._publish_spooled(message)
+        self._journal[n] = step
+        return reply
+
+    @contextlib.contextmanager
+    def _live_text(
+        self, on_text: Callable[[str], None] | None
+    ) -> Generator[Callable[[str], None] | None]:
+        """Give text to the agent and, in pieces as they pile up, to whoever watches."""
+        if on_text is None:
+            yield None
+            return
+        send, receive = anyio.create_memory_object_stream[str](100_000)
+
+        def heard(text: str) -> None:
+            on_text(text)
+            with contextlib.suppress(anyio.WouldBlock):  # watching is a courtesy
+                send.send_nowait(text)
+
+        self._group.start_soon(self._pump, receive)
+        with send:
+            yield heard
+
+    async def _pump(self, receive: MemoryObjectReceiveStream[str]) -> None:
+        async with receive:
+            async for text in receive:
+                pieces = [text]
+                with contextlib.suppress(anyio.WouldBlock, anyio.EndOfStream):
+                    while True:
+                        pieces.append(receive.receive_nowait())
+                await self._send_delta("".join(pieces))
+
+    async def _send_delta(self, text: str) -> None:
+        delta = Delta(task=self._task, attempt=self.attempt, text=text)
+        subject = self._services.bus.subjects.delta(self.tenant, self.job, self._task)
+        try:
+            await self._services.bus.send(subject, encode(delta))
+        except TransientError:
+            return  # a courtesy, as above
+
+    def _spooled(self, step: Step) -> Spooled:
+        bus = self._services.bus
+        subject = bus.subjects.fact(self._address, step)
+        return Spooled(bus.new_message_id(), subject, encode(step))
+
+    async def _publish_spooled(self, message: Spooled) -> None:
+        bus = self._services.bus
+        await write_once(
+            bus, bus.subjects.stream("EVENTS"), message.subject, message.data, message.id
+        )
+        self._services.spool.confirm(message.id)
+
+    async def _call_tool(
+        self, n: int, call_id: str, tool: str, arguments: dict[str, Any]
+    ) -> ToolOutcome:
+        await self._lease.ensure()
+        spec = await self._services.directory.find(tool)
+        started = self._services.clock()
+        outcome: ToolOutcome
+        if self.ready.job_tools is not None and tool not in self.ready.job_tools:
+            outcome = ToolRefused(code="not_allowed", message=f"this job may not call {tool}")
+        else:
+            call = CallTool(
+                tool=tool,
+                key=self._key(n),
+                tenant=self.tenant,
+                arguments=arguments,
+                deadline=started + (spec.timeout if spec else 30.0),
+            )
+            outcome = _within_limit(await self._services.caller.call(call))
+        refused = isinstance(outcome, ToolRefused)
+        step = ToolStep(
+            task=self._task,
+            n=n,
+            call_id=call_id,
+            tool=tool,
+            content=outcome.message if isinstance(outcome, ToolRefused) else outcome.content,
+            value=None if isinstance(outcome, ToolRefused) else outcome.value,
+            is_error=refused,
+            latency_s=round(self._services.clock() - started, 4),
+        )
+        await self._services.facts.write(self._address, step)
+        self._journal[n] = step
+        return outcome
+
+    async def _write(self, fact: AnyFact) -> None:
+        try:
+            await self._services.facts.write(self._address, fact)
+        except PermanentError as error:
+            self._refused = error
+        finally:
+            self._writing -= 1
+            self._idle.set()
+
+
+def _within_limit(outcome: ToolOutcome) -> ToolOutcome:
+    size = len(encode(outcome))
+    if size <= MAX_RESULT:
+        return outcome
+    return ToolRefused(
+        code="too_large",
+        message=f"the result has {size} bytes, over the limit of {MAX_RESULT}: ask for less",
+    )
+
+
+def _diverged(n: int) -> str:
+    return (
+        f"step {n} is another one than the journal holds: the agent's code has changed while the"
+        " task was running"
+    )

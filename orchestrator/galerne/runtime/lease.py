@@ -1,0 +1,154 @@
+"""Holding a task: claim before paying, renew while working, stop when somebody else has it.
+
+The rules are `core.claims`; here they meet the log. `run.<task>` is the one subject that is
+appended to, each time expecting the sequence of the claim before.
+"""
+
+from collections.abc import Callable
+
+import anyio
+import structlog
+
+from galerne.bus.log import FactLog, Record
+from galerne.bus.mapping import ConflictError
+from galerne.bus.queue import Delivery
+from galerne.core.claims import GiveUp, Take, Verdict, Wait, judge_claim
+from galerne.errors import FencedError, TransientError
+from galerne.messages.facts import Claimed
+from galerne.messages.ids import TaskId
+from galerne.messages.subjects import JobAddress
+from galerne.settings import WorkerSettings
+
+log = structlog.stdlib.get_logger("galerne.runtime.lease")
+
+
+class Lease:
+    """A claim that this worker holds. `delivery` is the queue's message, kept from coming again."""
+
+    def __init__(
+        self,
+        facts: FactLog,
+        address: JobAddress,
+        claim: Claimed,
+        sequence: int,
+        delivery: Delivery,
+        settings: WorkerSettings,
+        clock: Callable[[], float],
+    ) -> None:
+        self.delivery = delivery
+        self._facts = facts
+        self._address = address
+        self._claim = claim
+        self._sequence = sequence
+        self._settings = settings
+        self._clock = clock
+        self._renewing = anyio.Lock()
+
+    @property
+    def attempt(self) -> int:
+        return self._claim.attempt
+
+    async def keep(self) -> None:
+        """Renew until cancelled. Raises FencedError when somebody else holds the task."""
+        while True:
+            await anyio.sleep(self._settings.heartbeat)
+            await self.delivery.keep()
+            try:
+                await self._renew()
+            except TransientError as error:
+                log.debug("a lease could not be renewed yet", error=str(error))
+
+    async def ensure(self) -> None:
+        """Before paying for anything: wait until the lease is surely ours. Raises FencedError."""
+        while self._clock() > self._claim.until - self._settings.clock_margin:
+            try:
+                await self._renew()
+            except TransientError:
+                await anyio.sleep(0.2)
+
+    async def give_back(self, note: str) -> None:
+        """Let the next one in at once, saying why. Raises FencedError, TransientError."""
+        await self._append(until=0.0, note=note)
+
+    async def _renew(self) -> None:
+        await self._append(until=self._clock() + self._settings.lease, note=None)
+
+    async def _append(self, until: float, note: str | None) -> None:
+        async with self._renewing:
+            held = self._claim
+            claim = Claimed(
+                task=held.task, by=held.by, until=until, attempt=held.attempt, note=note
+            )
+            try:
+                self._sequence = await self._facts.append(self._address, claim, self._sequence)
+            except ConflictError as error:
+                raise FencedError(f"another worker has taken task {held.task} over") from error
+            self._claim = claim
+
+
+class Claims:
+    """Claims tasks for one worker."""
+
+    def __init__(
+        self, facts: FactLog, me: str, settings: WorkerSettings, clock: Callable[[], float]
+    ) -> None:
+        self._facts = facts
+        self._me = me
+        self._settings = settings
+        self._clock = clock
+
+    async def claim(
+        self, address: JobAddress, task: TaskId, delivery: Delivery, max_attempts: int
+    ) -> Lease | Wait | GiveUp | None:
+        """Hold the task; or how long to wait, or that it was tried too often, or None: it is done.
+
+        The first delivery of a task costs one publish and no reads. Raises TransientError.
+        """
+        verdict: Verdict = Take(1)
+        expected = 0
+        while True:
+            match verdict:
+                case Take(attempt=attempt):
+                    try:
+                        return await self._take(address, task, delivery, attempt, expected)
+                    except ConflictError:
+                        pass
+                case Wait() | GiveUp():
+                    return verdict
+            if await self._is_over(address, task):
+                return None
+            verdict, expected = await self._judge(address, task, max_attempts)
+
+    async def _take(
+        self, address: JobAddress, task: TaskId, delivery: Delivery, attempt: int, expected: int
+    ) -> Lease:
+        until = self._clock() + self._settings.lease
+        claim = Claimed(task=task, by=self._me, until=until, attempt=attempt)
+        sequence = await self._facts.append(address, claim, expected)
+        return Lease(self._facts, address, claim, sequence, delivery, self._settings, self._clock)
+
+    async def _judge(
+        self, address: JobAddress, task: TaskId, max_attempts: int
+    ) -> tuple[Verdict, int]:
+        record = await self._facts.last(address, f"run.{task}")
+        if record is None:
+            return Take(1), 0
+        verdict = judge_claim(
+            _claim_of(record),
+            self._me,
+            self._clock(),
+            self._settings.clock_margin,
+            max_attempts,
+        )
+        return verdict, record.sequence
+
+    async def _is_over(self, address: JobAddress, task: TaskId) -> bool:
+        for name in (f"done.{task}", "end"):
+            if await self._facts.last(address, name) is not None:
+                return True
+        return False
+
+
+def _claim_of(record: Record) -> Claimed | None:
+    """Bytes that are no claim hold nothing."""
+    return record.fact if isinstance(record.fact, Claimed) else None

@@ -1,0 +1,149 @@
+"""The four kinds of worker process, put together from their parts."""
+
+import hashlib
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import entry_points
+from typing import Any, Literal
+
+import anyio
+import structlog
+
+from galerne.agent import Agent
+from galerne.bus.background import background
+from galerne.bus.connection import Bus, connect
+from galerne.bus.store import write_once
+from galerne.bus.topology import provision
+from galerne.errors import InvalidSettingsError, UnavailableError
+from galerne.messages.facts import Lane
+from galerne.models import ModelClient
+from galerne.runtime.attempt import Services
+from galerne.runtime.coordinator import Coordinator
+from galerne.runtime.spool import Spool, Spooled, replay, spool_folder
+from galerne.runtime.tool_caller import ToolCaller
+from galerne.runtime.tool_directory import ToolDirectory
+from galerne.runtime.tool_host import ToolHost
+from galerne.runtime.worker import Worker
+from galerne.settings import RoleSettings, Settings
+from galerne.tool import load_tools
+
+log = structlog.stdlib.get_logger("galerne.runtime")
+
+Role = Literal["coordinator", "planner", "executor", "tools"]
+ROLES: tuple[Role, ...] = ("coordinator", "planner", "executor", "tools")
+
+
+def worker_name(role: str) -> str:
+    """Unique for ever, readable, and fit for a subject: role, host, process, a random end."""
+    host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname())[:20].strip("-") or "host"
+    return f"{role}-{host}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+async def serve(
+    role: Role, settings: Settings, stop: anyio.Event, started: anyio.Event | None = None
+) -> None:
+    """Be a worker until `stop` is set, then drain. `started` is set when it takes work.
+
+    Raises GalerneError when it cannot start, UnavailableError when the server sends it away.
+    """
+    me = worker_name(role)
+    started = started or anyio.Event()
+    with structlog.contextvars.bound_contextvars(worker=me):
+        async with connect(settings.bus, me) as bus:
+            await provision(bus, settings)
+            async with background(_watcher(bus, stop)):
+                await _serve(role, bus, me, settings, stop, started)
+
+
+async def _serve(
+    role: Role, bus: Bus, me: str, settings: Settings, stop: anyio.Event, started: anyio.Event
+) -> None:
+    match role:
+        case "coordinator":
+            await Coordinator(bus, me, settings, time.time).run(stop, started)
+        case "tools":
+            tools = load_tools(settings.tools)
+            async with _spool(bus, me, settings) as spool:
+                host = ToolHost(bus, me, tools, spool, settings, time.time)
+                await host.run(stop, started)
+        case "planner" | "executor":
+            model = settings.planner if role == "planner" else settings.executor
+            async with _services(bus, me, settings, model) as services:
+                agents = load_agents(role)
+                await Worker(me, role, agents, services, settings.worker).run(stop, started)
+
+
+def load_agents(lane: Lane) -> dict[str, Agent]:
+    """The installed agents (entry-point group `galerne.agents`) of a lane, by kind of task.
+
+    Raises InvalidSettingsError where two want the same kind, or none is there.
+    """
+    agents: dict[str, Agent] = {}
+    for entry in sorted(entry_points(group="galerne.agents"), key=lambda entry: entry.name):
+        agent: Agent = entry.load()()
+        if agent.lane != lane:
+            continue
+        for kind in agent.kinds:
+            if kind in agents:
+                raise InvalidSettingsError(
+                    f"two installed agents want {kind!r} tasks: {entry.name}"
+                )
+            agents[kind] = agent
+    if not agents:
+        raise InvalidSettingsError(f"no installed agent serves the lane {lane!r}")
+    return agents
+
+
+@asynccontextmanager
+async def _services(
+    bus: Bus, me: str, settings: Settings, role: RoleSettings
+) -> AsyncGenerator[Services]:
+    async with AsyncExitStack() as stack:
+        model = await stack.enter_async_context(ModelClient(role))
+        spool = await stack.enter_async_context(_spool(bus, me, settings))
+        directory = ToolDirectory(bus)
+        await directory.start()
+        caller = ToolCaller(bus, settings.tools.heartbeat, time.time)
+        yield Services(bus, model, spool, directory, caller, time.time)
+
+
+@asynccontextmanager
+async def _spool(bus: Bus, me: str, settings: Settings) -> AsyncGenerator[Spool]:
+    """This process's spool, after what dead processes left has been published."""
+    folder = spool_folder(settings.worker.spool, await _cluster(bus))
+
+    async def publish(message: Spooled) -> None:
+        journaled = message.subject.startswith(bus.subjects.tool_journal("", "", "").rstrip("."))
+        stream = bus.subjects.stream("TOOLJ" if journaled else "EVENTS")
+        await write_once(bus, stream, message.subject, message.data, message.id)
+
+    count = await replay(folder, publish)
+    if count:
+        log.info("published what a dead process had paid for", results=count)
+    spool = Spool(folder, me)
+    spool.open()
+    try:
+        yield spool
+    finally:
+        spool.close()
+
+
+async def _cluster(bus: Bus) -> str:
+    """A name for the log that this bus holds: results of another one must not reach it."""
+    stream = bus.subjects.stream("EVENTS")
+    created = (await bus.api(f"STREAM.INFO.{stream}"))["created"]
+    return hashlib.sha256(f"{stream}\0{created}".encode()).hexdigest()[:16]
+
+
+def _watcher(bus: Bus, stop: anyio.Event) -> Callable[[], Coroutine[Any, Any, None]]:
+    async def watch() -> None:
+        await bus.closed.wait()
+        if not stop.is_set():
+            raise UnavailableError("the NATS server has closed the connection for good")
+
+    return watch

@@ -1,0 +1,161 @@
+"""Paid results on their way to the bus.
+
+A model's answer is written here, and synced to the disk, before it is published: if the process
+dies while the bus is down, the next one on this host publishes it and nobody pays again.
+
+    <folder>/<cluster>/<worker>.spool      one append-only file a process, locked while it lives
+        {"id": …, "subject": …, "data": …}      one line a result
+    all results confirmed ─▶ the file is emptied
+    the process is gone (its lock is free) ─▶ the next one replays the file and removes it
+
+Publishing is write-once, so replaying what had already arrived is harmless. Many results that
+arrive together share one fdatasync.
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import msgspec
+import structlog
+
+log = structlog.stdlib.get_logger("galerne.runtime.spool")
+
+DEFAULT_FOLDER = "~/.local/state/galerne/spool"
+
+
+class Spooled(msgspec.Struct, frozen=True):
+    """A message to publish once: its id, its subject, its bytes (base64 on disk)."""
+
+    id: str
+    subject: str
+    data: bytes
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Spooled).decode
+
+
+class Spool:
+    """One process's file. A disk that fails costs durability, never the work itself."""
+
+    def __init__(self, folder: Path, worker: str) -> None:
+        self._path = folder / f"{worker}.spool"
+        self._file: int | None = None
+        self._open: set[str] = set()
+        self._queue: list[bytes] = []
+        self._written = anyio.Event()
+        self._flushing = anyio.Lock()
+
+    def open(self) -> None:
+        """Make and lock the file."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._fail(error)
+
+    def close(self) -> None:
+        """Unlock; an empty file goes."""
+        if self._file is None:
+            return
+        if not self._open:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+        os.close(self._file)
+        self._file = None
+
+    async def put(self, message: Spooled) -> None:
+        """Return when the message is on the disk, together with whatever came meanwhile."""
+        self._open.add(message.id)
+        self._queue.append(_encode(message) + b"\n")
+        written = self._written
+        async with self._flushing:
+            if written.is_set():
+                return  # another caller's sync took this message along
+            lines, self._queue = self._queue, []
+            done, self._written = self._written, anyio.Event()
+            await anyio.to_thread.run_sync(self._append, b"".join(lines))
+            done.set()
+
+    def confirm(self, message_id: str) -> None:
+        """The bus has it. When it has everything, the file is emptied."""
+        self._open.discard(message_id)
+        if not self._open and not self._queue and self._file is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, 0)
+
+    def _append(self, data: bytes) -> None:
+        if self._file is None:
+            return
+        try:
+            os.write(self._file, data)
+            os.fdatasync(self._file)
+        except OSError as error:
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        log.error(
+            "the spool cannot be written: a kill while the bus is down may repeat a model call",
+            file=str(self._path),
+            error=error.strerror,
+        )
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def spool_folder(configured: str | None, cluster: str) -> Path:
+    """The spool of one cluster: what was paid for there must not reach another server's log."""
+    return Path(configured or DEFAULT_FOLDER).expanduser() / cluster
+
+
+def _left_behind(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.spool"))
+
+
+async def replay(folder: Path, publish: Callable[[Spooled], Awaitable[None]]) -> int:
+    """Publish what dead processes left in `folder`. Gives the number of results."""
+    count = 0
+    for path in _left_behind(folder):
+        with _locked(path) as alone:
+            if not alone:
+                continue  # its process lives
+            for message in _read(path):
+                await publish(message)
+                count += 1
+            path.unlink(missing_ok=True)
+    return count
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Generator[bool]:
+    """Hold the file's lock, if it is free."""
+    try:
+        file = os.open(path, os.O_RDWR)
+    except OSError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(file)
+
+
+def _read(path: Path) -> Iterator[Spooled]:
+    """The whole lines of a file; the last one may be torn, and was then never relied on."""
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            yield _decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue

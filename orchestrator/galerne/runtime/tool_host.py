@@ -1,0 +1,266 @@
+"""A tool worker: performs typed calls from the bus, each key at most once where that matters.
+
+call ─▶ at the limit: busy
+─▶ pure: perform, reply            (repeating it changes nothing: no journal)
+─▶ journal has the result: reply it
+─▶ a live claim of another worker: pending until its lease ends
+─▶ a dead claim: `idempotent` goes on with the same key, `once` is in doubt
+─▶ claim, perform, spool, journal, reply
+and `working` is sent as a heartbeat as long as it takes.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+import anyio
+import anyio.abc
+import msgspec
+import structlog
+
+from galerne.bus import store
+from galerne.bus.connection import Bus, Message
+from galerne.bus.mapping import ConflictError
+from galerne.errors import GalerneError, InvalidMessageError, TransientError
+from galerne.messages.codec import decode_call_tool, decode_tool_reply, encode
+from galerne.messages.ids import is_id
+from galerne.messages.tools import (
+    Busy,
+    CallTool,
+    Pending,
+    ToolOutcome,
+    ToolRefused,
+    ToolReply,
+    ToolResult,
+    ToolsPresent,
+    Working,
+)
+from galerne.runtime.presence import announce
+from galerne.runtime.quarantine import Quarantine
+from galerne.runtime.spool import Spool, Spooled
+from galerne.runtime.tool_directory import HEARTBEAT
+from galerne.settings import Settings
+from galerne.tool import AnyTool, ToolContext, invoke
+
+log = structlog.stdlib.get_logger("galerne.runtime.tools")
+
+
+class ToolClaim(msgspec.Struct, frozen=True, omit_defaults=True):
+    """In the tool journal: `by` performs the call, surely dead after `until` (Unix seconds)."""
+
+    by: str
+    until: float
+
+
+_decode_claim = msgspec.json.Decoder(ToolClaim).decode
+
+
+class ToolHost:
+    """Serves a set of tools."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        me: str,
+        tools: Mapping[str, AnyTool],
+        spool: Spool,
+        settings: Settings,
+        clock: Callable[[], float],
+    ) -> None:
+        self._bus = bus
+        self._me = me
+        self._tools = tools
+        self._spool = spool
+        self._settings = settings
+        self._clock = clock
+        self._journal = bus.subjects.stream("TOOLJ")
+        self._quarantine = Quarantine(bus, me, clock)
+        self._active = 0
+        self._idle = anyio.Event()
+
+    async def run(self, stop: anyio.Event, started: anyio.Event) -> None:
+        """Serve until `stop` is set, then finish what is running within the drain time."""
+        async with anyio.create_task_group() as calls:
+            subscriptions = [
+                await self._bus.subscribe(
+                    self._bus.subjects.tool(name), self._receiver(tool, calls), queue="tools"
+                )
+                for name, tool in self._tools.items()
+            ]
+            async with anyio.create_task_group() as announcing:
+                await announcing.start(announce, self._bus, "tools", HEARTBEAT, self._presence)
+                started.set()
+                log.info("serving", tools=sorted(self._tools))
+                await stop.wait()
+                announcing.cancel_scope.cancel()
+            for subscription in subscriptions:
+                await subscription.unsubscribe()
+            with anyio.move_on_after(self._settings.worker.drain):
+                while self._active:
+                    self._idle = anyio.Event()
+                    await self._idle.wait()
+            calls.cancel_scope.cancel()
+
+    def _presence(self, leaving: bool) -> bytes:  # noqa: FBT001 - a callback of one argument
+        specs = tuple(tool.spec for tool in self._tools.values())
+        return encode(
+            ToolsPresent(
+                worker=self._me,
+                tools=specs,
+                capacity=self._settings.tools.concurrency,
+                active=self._active,
+                leaving=leaving,
+            )
+        )
+
+    def _receiver(
+        self, tool: AnyTool, calls: anyio.abc.TaskGroup
+    ) -> Callable[[Message], Coroutine[Any, Any, None]]:
+        async def receive(message: Message) -> None:
+            if self._active >= self._settings.tools.concurrency:
+                await self._reply(message, Busy())
+                return
+            try:
+                call = decode_call_tool(message.data)
+                _check(call, tool)
+            except InvalidMessageError as error:
+                await self._reply(message, ToolRefused(code=error.code, message=str(error)))
+                await self._quarantine.put(message.subject, message.data, str(error))
+                return
+            self._active += 1
+            calls.start_soon(self._serve, tool, call, message)
+
+        return receive
+
+    async def _serve(self, tool: AnyTool, call: CallTool, message: Message) -> None:
+        try:
+            with structlog.contextvars.bound_contextvars(tool=call.tool, key=call.key):
+                reply = await self._answer(tool, call, message)
+                await self._reply(message, reply)
+        except Exception:
+            log.exception("a tool call could not be served", key=call.key)
+        finally:
+            self._active -= 1
+            self._idle.set()
+
+    async def _answer(self, tool: AnyTool, call: CallTool, message: Message) -> ToolReply:
+        """The outcome, with heartbeats to the caller on the way."""
+        reply: ToolReply | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._heartbeats, message)
+            if tool.spec.effect == "pure":
+                reply = await self._perform(tool, call)
+            else:
+                reply = await self._journaled(tool, call)
+            tasks.cancel_scope.cancel()
+        assert reply is not None, "the group was not cancelled before this"
+        return reply
+
+    async def _heartbeats(self, message: Message) -> None:
+        while True:
+            await anyio.sleep(self._settings.tools.heartbeat)
+            await self._reply(message, Working(by=self._me))
+
+    async def _perform(self, tool: AnyTool, call: CallTool) -> ToolOutcome:
+        context = ToolContext(
+            key=call.key, deadline=call.deadline, tenant=call.tenant, clock=self._clock
+        )
+        return await invoke(tool, call.arguments, context)
+
+    # tools whose effect must not be repeated blindly
+
+    async def _journaled(self, tool: AnyTool, call: CallTool) -> ToolReply:
+        try:
+            known = await self._known(call)
+            if known is not None:
+                return known
+            refusal = await self._claim(tool, call)
+            if refusal is not None:
+                return refusal
+        except TransientError as error:
+            log.warning("the tool journal is away", error=str(error))
+            return Busy()
+        outcome = await self._while_claimed(tool, call)
+        message = Spooled(
+            self._bus.new_message_id(), self._subject(call, "result"), encode(outcome)
+        )
+        with anyio.CancelScope(shield=True):  # the effect has happened: to the disk
+            await self._spool.put(message)
+        stands = await store.write_once(
+            self._bus, self._journal, message.subject, message.data, message.id
+        )
+        self._spool.confirm(message.id)
+        return outcome if stands is None else decode_tool_reply(stands.data)
+
+    async def _known(self, call: CallTool) -> ToolReply | None:
+        stored = await store.last(self._bus, self._journal, self._subject(call, "result"))
+        return None if stored is None else decode_tool_reply(stored.data)
+
+    async def _claim(self, tool: AnyTool, call: CallTool) -> ToolReply | None:
+        """Hold the key (None), or what to tell the caller. Raises TransientError."""
+        subject = self._subject(call, "claim")
+        expected = 0
+        stored = await store.last(self._bus, self._journal, subject)
+        if stored is not None:
+            claim = _decode_claim(stored.data)
+            dead_at = claim.until + self._settings.worker.clock_margin
+            if dead_at > self._clock():
+                return Pending(until=dead_at)
+            if tool.spec.effect == "once":
+                return ToolRefused(
+                    code="in_doubt",
+                    message=f"{call.tool} was begun by a worker that died: it may have happened",
+                )
+            expected = stored.sequence
+        try:
+            await self._write_claim(call, expected)
+        except ConflictError:
+            return Pending(until=self._clock() + self._settings.tools.heartbeat)
+        return None
+
+    async def _write_claim(self, call: CallTool, expected: int) -> int:
+        claim = ToolClaim(self._me, self._clock() + self._settings.worker.lease)
+        subject = self._subject(call, "claim")
+        return await store.append(self._bus, self._journal, subject, encode(claim), expected)
+
+    async def _while_claimed(self, tool: AnyTool, call: CallTool) -> ToolOutcome:
+        """Perform it while the claim is renewed."""
+        outcome: ToolOutcome | None = None
+
+        async def renew() -> None:
+            while True:
+                await anyio.sleep(self._settings.worker.heartbeat)
+                try:
+                    stored = await store.last(
+                        self._bus, self._journal, self._subject(call, "claim")
+                    )
+                    await self._write_claim(call, stored.sequence if stored else 0)
+                except GalerneError as error:
+                    log.debug("a tool claim could not be renewed", error=str(error))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(renew)
+            outcome = await self._perform(tool, call)
+            tasks.cancel_scope.cancel()
+        assert outcome is not None, "the group was not cancelled before this"
+        return outcome
+
+    def _subject(self, call: CallTool, entry: str) -> str:
+        return self._bus.subjects.tool_journal(call.tenant, call.key, entry)
+
+    async def _reply(self, message: Message, reply: ToolReply) -> None:
+        if not message.reply:
+            return
+        try:
+            await self._bus.send(message.reply, encode(reply))
+        except GalerneError as error:
+            if isinstance(reply, ToolResult):
+                log.warning("a result could not be sent", error=str(error))
+
+
+def _check(call: CallTool, tool: AnyTool) -> None:
+    """Raises InvalidMessageError where a key or a name could not stand in a subject."""
+    if call.tool != tool.spec.name:
+        raise InvalidMessageError(f"a call of {call.tool[:64]!r} came for {tool.spec.name}")
+    tokens = call.key.split(".")
+    if not is_id(call.tenant) or not all(is_id(token) for token in tokens):
+        raise InvalidMessageError("the call's tenant or key has characters that are not allowed")
