@@ -1,11 +1,12 @@
 """The agent that executes: a small model with tools, or one direct tool call without any model.
 
     ask --text--> done           ask --tool calls--> each called in order --> ask again
-        --nothing--> asked once more, then BadAnswerError
+        --nothing--> asked once more, then failed
 
 Between steps everything follows from the task and from what the journal gives back. Whether a
 call becomes a step is therefore decided by the names that the task or the job lists, where it
-lists any, and not by which tools happen to be served at this moment.
+lists any, and not by which tools happen to be served at this moment: where none are listed every
+call becomes one, and the runtime answers for a tool that does not exist.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,6 @@ import msgspec
 from galerne.agent import TaskContext
 from galerne.core.refs import resolve
 from galerne.errors import (
-    BadAnswerError,
     InDoubtError,
     InvalidInputError,
     PermanentError,
@@ -48,7 +48,7 @@ class ExecutorAgent:
     kinds: ClassVar[frozenset[TaskKind]] = frozenset({"agent", "tool"})
 
     async def run(self, context: TaskContext) -> Any:
-        """Raises what the failure is: ToolError, InDoubtError, BadAnswerError, PermanentError."""
+        """Raises what the failure is: ToolError, InDoubtError, PermanentError."""
         if context.ready.task.kind == "tool":
             return await _call_directly(context)
         served = await context.tools()
@@ -76,7 +76,7 @@ class _Dialogue:
         offered = [tool for tool in served if wanted is None or tool.name in wanted]
         self._context = context
         self._schemas = tuple(tool.schema() for tool in offered)
-        self._callable = _callable(ready, offered)
+        self._callable = ready.job_tools if wanted is None else wanted
         absent = [name for name in wanted or () if name not in {tool.name for tool in offered}]
         self._turns = list(_opening(ready, absent))
         self._nudged = False
@@ -97,7 +97,7 @@ class _Dialogue:
 
     def _nudge(self) -> None:
         if self._nudged:
-            raise BadAnswerError("the model answered with nothing, twice; try a larger model")
+            raise PermanentError("the model answered with nothing, twice; try a larger model")
         self._nudged = True
         self._turns.append(ChatMessage("user", NUDGE))
 
@@ -112,12 +112,6 @@ class _Dialogue:
         return ChatMessage("tool", content, tool_call_id=call.id, name=call.name)
 
 
-def _callable(ready: Ready, offered: Sequence[ToolSpec]) -> tuple[str, ...]:
-    """The names whose calls become steps: the listed ones, or else those on offer."""
-    listed = ready.task.tools if ready.task.tools is not None else ready.job_tools
-    return listed if listed is not None else tuple(tool.name for tool in offered)
-
-
 def _opening(ready: Ready, absent: Sequence[str]) -> tuple[ChatMessage, ...]:
     system = _prompt(PROMPT)
     if absent:
@@ -129,9 +123,9 @@ def _opening(ready: Ready, absent: Sequence[str]) -> tuple[ChatMessage, ...]:
     return messages(system, *sections)
 
 
-def _arguments(call: ToolCall, known: Sequence[str]) -> tuple[dict[str, Any], str | None]:
-    """The call's arguments, or what is wrong with the call."""
-    if call.name not in known:
+def _arguments(call: ToolCall, known: Sequence[str] | None) -> tuple[dict[str, Any], str | None]:
+    """The call's arguments, or what is wrong with the call. `known` None: any name may do."""
+    if known is not None and call.name not in known:
         there = ", ".join(known) or "none"
         return {}, f"there is no tool {call.name[:64]!r}; there are: {there}"
     try:

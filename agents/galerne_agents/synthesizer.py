@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from galerne.agent import TaskContext
-from galerne.errors import BadAnswerError
+from galerne.errors import PermanentError
 from galerne.messages.facts import Lane
 from galerne.messages.plan import TaskKind
 from galerne.planner import answer_request
@@ -16,13 +16,13 @@ class SynthesizerAgent:
     kinds: ClassVar[frozenset[TaskKind]] = frozenset({"answer"})
 
     async def run(self, context: TaskContext) -> Any:
-        """The text. Raises BadAnswerError when the model says nothing."""
+        """The text. Raises PermanentError when the model says nothing."""
         request = answer_request(context.ready.goal, context.ready.inputs)
         # Streamed, although nobody reads here: the runtime shows the text live as it arrives.
         reply = await context.ask(request, _ignore)
         answer = reply.message.content.strip()
         if not answer:
-            raise BadAnswerError("the model's final answer was empty; run the job again")
+            raise PermanentError("the model's final answer was empty; run the job again")
         return answer
 
 

@@ -10,13 +10,13 @@ import importlib
 import pkgutil
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
-from recorded_messages import EXPECTED, FACTS, Recording, load
 
 import galerne.messages
+from contract.recorded_messages import EXPECTED, FACTS, load, recorded_names
 from galerne.messages.chat import ChatReply, ChatRequest, ToolSchema
 from galerne.messages.codec import decode_fact, encode
 from galerne.messages.facts import AnyFact
@@ -24,14 +24,14 @@ from galerne.messages.subjects import JobAddress, Subjects, TaskAddress
 
 SUBJECTS = Subjects("galerne", partitions=8)
 NOT_ON_THE_BUS = {ChatRequest, ChatReply, ToolSchema, JobAddress, TaskAddress}
-"""Structs in `galerne.messages` that are passed between functions and never encoded by the codec."""
+"""Structs that functions hand to each other inside a process."""
 
 every_recording = pytest.mark.parametrize("name", sorted(EXPECTED))
 every_fact = pytest.mark.parametrize("name", sorted(FACTS))
 
 
-def test_every_file_has_its_meaning_and_every_meaning_its_file(recordings: list[str]) -> None:
-    assert recordings == sorted(EXPECTED)
+def test_every_file_has_its_meaning_and_every_meaning_its_file() -> None:
+    assert recorded_names() == sorted(EXPECTED)
 
 
 @every_recording
@@ -42,7 +42,9 @@ def test_decodes_to_what_it_meant(name: str) -> None:
 
 @every_recording
 def test_encodes_to_the_same_json(name: str) -> None:
-    assert msgspec.json.decode(encode(EXPECTED[name].meaning)) == load(name).message
+    message = load(name).message
+    decoded = EXPECTED[name].decode(msgspec.json.encode(message))
+    assert msgspec.json.decode(encode(decoded)) == message
 
 
 @every_recording
@@ -63,7 +65,7 @@ def test_the_subject_is_the_one_that_a_sender_makes(name: str) -> None:
 
 @every_fact
 def test_a_fact_is_found_again_by_its_subject(name: str) -> None:
-    recording: Recording = load(name)
+    recording = load(name)
     assert recording.subject is not None
     address, fact_name = SUBJECTS.parse_event(recording.subject)
     fact: AnyFact = decode_fact(fact_name, msgspec.json.encode(recording.message))
@@ -72,28 +74,25 @@ def test_a_fact_is_found_again_by_its_subject(name: str) -> None:
 
 
 def test_every_message_is_recorded_with_every_field() -> None:
-    seen: dict[type, set[str]] = defaultdict(set)
+    seen: dict[type[msgspec.Struct], set[str]] = defaultdict(set)
     for name, expected in EXPECTED.items():
         for struct, level in struct_levels(expected.meaning, load(name).message):
-            seen[type(struct)] |= set(level) & set(struct.__struct_encode_fields__)
-    missing = {
-        f"{kind.__name__}.{field}"
-        for kind in wire_types()
-        for field in kind.__struct_encode_fields__ or ("(no recording)",)
-        if field not in seen[kind] and not (kind in seen and not kind.__struct_encode_fields__)
-    }
-    assert missing == set()
+            seen[type(struct)].update(level)
+    kinds = set(wire_types())
+    assert {kind.__name__ for kind in kinds - seen.keys()} == set()
+    fields = {(kind.__name__, key) for kind in kinds for key in kind.__struct_encode_fields__}
+    assert fields - {(kind.__name__, key) for kind in kinds for key in seen[kind]} == set()
 
 
 def wire_types() -> Iterator[type[msgspec.Struct]]:
-    """Every Struct that `galerne.messages` defines for the wire; those without fields too."""
+    """Every Struct that `galerne.messages` defines for the wire, without their bases."""
     for module in pkgutil.iter_modules(galerne.messages.__path__, "galerne.messages."):
         for value in vars(importlib.import_module(module.name)).values():
-            is_struct = isinstance(value, type) and issubclass(value, msgspec.Struct)
-            if is_struct and value.__module__ == module.name and value not in NOT_ON_THE_BUS:
-                is_base = bool(value.__subclasses__())
-                if not is_base:
-                    yield value
+            if not (isinstance(value, type) and issubclass(value, msgspec.Struct)):
+                continue
+            is_base = bool(value.__subclasses__())
+            if value.__module__ == module.name and not is_base and value not in NOT_ON_THE_BUS:
+                yield value
 
 
 def struct_levels(value: Any, json: Any) -> Iterator[tuple[msgspec.Struct, dict[str, Any]]]:
@@ -101,18 +100,15 @@ def struct_levels(value: Any, json: Any) -> Iterator[tuple[msgspec.Struct, dict[
 
     Free-form objects (inputs, arguments, values) hold no Struct and are left out.
     """
-    match value:
-        case msgspec.Struct():
-            yield value, json
-            names = zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True)
-            for field, key in names:
-                if key in json:
-                    yield from struct_levels(getattr(value, field), json[key])
-        case tuple() | list():
-            for item, item_json in zip(value, json, strict=True):
-                yield from struct_levels(item, item_json)
-        case dict():
-            for key, item in value.items():
-                yield from struct_levels(item, json[key])
-        case _:
-            return
+    kind = cast("type[object]", type(value))
+    inner: list[tuple[Any, Any]] = []
+    if issubclass(kind, msgspec.Struct):
+        yield value, json
+        names = zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True)
+        inner = [(getattr(value, name), json[key]) for name, key in names if key in json]
+    elif issubclass(kind, tuple):
+        inner = list(zip(value, json, strict=True))
+    elif issubclass(kind, dict):
+        inner = [(item, json[key]) for key, item in value.items()]
+    for item, item_json in inner:
+        yield from struct_levels(item, item_json)

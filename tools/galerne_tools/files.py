@@ -76,8 +76,10 @@ class FileTools:
             max_lines: How many lines to read.
         """
         with self._root.open(path) as file:
-            _refuse_binary(file, path)
-            return _read_lines(file, path, start_line, max_lines)
+            text = "\0" if is_binary(file) else _read_lines(file, path, start_line, max_lines)
+        if "\0" in text:
+            raise ToolError(f"{path} is a binary file (it has NUL bytes), not text")
+        return text
 
     def search_files(
         self,
@@ -160,11 +162,6 @@ class Pattern:
             if n in reached and part == "**":
                 reached.add(n + 1)
         return reached
-
-
-def _refuse_binary(file: BinaryIO, path: str) -> None:
-    if is_binary(file):
-        raise ToolError(f"{path} is a binary file (it has NUL bytes), not text")
 
 
 def _read_lines(file: BinaryIO, path: str, start: int, count: int) -> str:

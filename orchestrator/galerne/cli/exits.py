@@ -1,10 +1,11 @@
 """Exit codes, and the one line that says why.
 
-    0 succeeded   1 the job failed, or another lasting error   2 usage   3 no server or endpoint
-    130 interrupted (SIGINT)   141 nobody reads stdout   143 terminated (SIGTERM)
+0 succeeded   1 the job failed, or another lasting error   2 usage   3 no server or endpoint
+130 interrupted (SIGINT)   141 nobody reads stdout   143 terminated (SIGTERM)
 """
 
 from collections.abc import Iterator
+from typing import cast
 
 from galerne.errors import DeadlineError, GalerneError, InvalidInputError, UnavailableError
 
@@ -74,5 +75,5 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
     if not isinstance(error, BaseExceptionGroup):
         yield error
         return
-    for inner in error.exceptions:
+    for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions:
         yield from _leaves(inner)

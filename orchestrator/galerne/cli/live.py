@@ -1,6 +1,6 @@
 """The live tree: drawn again for every change, and every fifth of a second for the times."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -33,11 +33,9 @@ class LiveScreen:
 
 
 @contextmanager
-def live_screen(console: Console | None = None) -> Iterator[LiveScreen]:
+def live_screen(console: Console | None = None) -> Generator[LiveScreen]:
     """The terminal, until the context ends; the last tree stays."""
     console = console or Console(stderr=True)
-    live = Live(
-        console=console, auto_refresh=False, transient=False, vertical_overflow="visible"
-    )
+    live = Live(console=console, auto_refresh=False, transient=False, vertical_overflow="visible")
     with live:
         yield LiveScreen(console, live)

@@ -5,7 +5,7 @@ The libraries' own logging comes out in the same form. Tracebacks appear at leve
 
 import logging
 import sys
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -94,12 +94,11 @@ def _short_time(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 def _shorten_error(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """The exception in one line instead of its traceback."""
-    found = event.pop("exc_info", None)
-    error: object = found
-    if found is True:
-        error = sys.exc_info()[1]
-    elif isinstance(found, tuple):
-        error = cast("tuple[Any, ...]", found)[1]
+    match event.pop("exc_info", None):
+        case True:
+            error: object = sys.exc_info()[1]
+        case (_, found, _) | found:
+            error = found
     if isinstance(error, BaseException):
         event["error"] = f"{type(error).__name__}: {error}"
     return event

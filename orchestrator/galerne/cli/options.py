@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from galerne.cli.parsing import Parser
+
 if TYPE_CHECKING:
     from galerne.settings import Settings
 
@@ -22,9 +24,9 @@ _FLAGS: dict[str, tuple[tuple[str, str], ...]] = {
 """Attribute of the parsed flags → section and field; later ones override earlier ones."""
 
 
-def common(level: str = "warning") -> argparse.ArgumentParser:
+def common(level: str = "warning") -> Parser:
     """What every command takes. `level` is its log level by default."""
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = Parser(add_help=False)
     group = parser.add_argument_group("settings")
     group.add_argument("--config", metavar="FILE", type=Path, help="TOML file with settings")
     group.add_argument(
@@ -36,34 +38,34 @@ def common(level: str = "warning") -> argparse.ArgumentParser:
     return parser
 
 
-def bus() -> argparse.ArgumentParser:
+def bus() -> Parser:
     """For commands that talk to a NATS server."""
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = Parser(add_help=False)
     parser.add_argument(
         "--server", metavar="URL", help="NATS server, nats://host:port (or GALERNE_SERVER)"
     )
     return parser
 
 
-def tenant() -> argparse.ArgumentParser:
+def tenant() -> Parser:
     """For commands about jobs."""
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = Parser(add_help=False)
     parser.add_argument("--tenant", default="default", help="whose jobs (%(default)s)")
     return parser
 
 
-def as_json() -> argparse.ArgumentParser:
+def as_json() -> Parser:
     """For commands that print data."""
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = Parser(add_help=False)
     parser.add_argument(
         "--json", action="store_true", help="one JSON document on stdout and nothing else"
     )
     return parser
 
 
-def models() -> argparse.ArgumentParser:
+def models() -> Parser:
     """For commands that ask models or run tools."""
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = Parser(add_help=False)
     group = parser.add_argument_group("models and tools")
     group.add_argument(
         "--endpoint", metavar="URL", help="OpenAI-style API of all roles, http://host:port/v1"

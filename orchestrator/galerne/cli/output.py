@@ -1,9 +1,12 @@
 """What a command prints: results on stdout, everything else on stderr."""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from galerne.cli.text import json_text, one_line
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 def document(value: Any) -> None:
@@ -28,3 +31,11 @@ def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
     except (OSError, ValueError):
         return
+
+
+def draw(renderable: "RenderableType") -> None:
+    """Something of rich's on stdout."""
+    from rich.console import Console
+
+    Console(highlight=False, markup=False, emoji=False).print(renderable)
+    sys.stdout.flush()

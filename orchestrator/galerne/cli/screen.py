@@ -1,7 +1,7 @@
 """Where progress is shown: a live tree on a terminal, plain lines elsewhere. Always on stderr."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -51,7 +51,7 @@ class QuietScreen(PlainScreen):
 
 
 @contextmanager
-def screen() -> Iterator[Screen]:
+def screen() -> Generator[Screen]:
     """The screen that fits where stderr leads to."""
     if not sys.stderr.isatty():
         yield PlainScreen()

@@ -95,7 +95,10 @@ class ModelStep(Fact, frozen=True, tag="model_step"):
 
 
 class ToolStep(Fact, frozen=True, tag="tool_step"):
-    """One finished tool call: `content` is what the model reads, `value` the typed result."""
+    """One finished tool call: `content` is what the model reads, `value` the typed result.
+
+    With `is_error`, `content` is the error's message and `value` its code.
+    """
 
     task: TaskId
     n: int

@@ -94,6 +94,8 @@ class PlanReader:
         if place is None:
             return None
         before = {task.id: task for task in known[:place]}
+        if known[place].id not in self._read:
+            before |= self._read
         tools = {**_any_arguments(known[place]), **self._tools}
         same = check_task(found.value, found.text, tools, before) == known[place]
         return known[place] if same else None

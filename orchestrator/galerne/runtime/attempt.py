@@ -21,7 +21,7 @@ from galerne.errors import PermanentError, TransientError
 from galerne.messages.chat import ChatReply, ChatRequest
 from galerne.messages.codec import encode
 from galerne.messages.facts import AnyFact, ModelStep, Planned, Ready, Step, ToolStep
-from galerne.messages.ids import JobId, TaskId, TenantId
+from galerne.messages.ids import JobId, TaskId, TenantId, is_id
 from galerne.messages.live import Delta
 from galerne.messages.plan import Usage
 from galerne.messages.subjects import JobAddress
@@ -126,7 +126,7 @@ class Attempt:
         if not isinstance(known, ToolStep) or known.tool != tool:
             raise PermanentError(_diverged(n))
         if known.is_error:
-            return ToolRefused(code="tool", message=known.content)
+            return ToolRefused(code=known.value or "tool", message=known.content)
         return ToolResult(value=known.value, content=known.content)
 
     async def tools(self) -> Sequence[ToolSpec]:
@@ -271,10 +271,8 @@ class Attempt:
         await self._lease.ensure()
         spec = await self._services.directory.find(tool)
         started = self._services.clock()
-        outcome: ToolOutcome
-        if self.ready.job_tools is not None and tool not in self.ready.job_tools:
-            outcome = ToolRefused(code="not_allowed", message=f"this job may not call {tool}")
-        else:
+        outcome: ToolOutcome | None = self._not_callable(tool, spec)
+        if outcome is None:
             call = CallTool(
                 tool=tool,
                 key=self._key(n),
@@ -283,20 +281,32 @@ class Attempt:
                 deadline=started + (spec.timeout if spec else 30.0),
             )
             outcome = _within_limit(await self._services.caller.call(call))
-        refused = isinstance(outcome, ToolRefused)
         step = ToolStep(
             task=self._task,
             n=n,
             call_id=call_id,
             tool=tool,
             content=outcome.message if isinstance(outcome, ToolRefused) else outcome.content,
-            value=None if isinstance(outcome, ToolRefused) else outcome.value,
-            is_error=refused,
+            value=outcome.code if isinstance(outcome, ToolRefused) else outcome.value,
+            is_error=isinstance(outcome, ToolRefused),
             latency_s=round(self._services.clock() - started, 4),
         )
         await self._services.facts.write(self._address, step)
         self._journal[n] = step
         return outcome
+
+    def _not_callable(self, tool: str, spec: ToolSpec | None) -> ToolRefused | None:
+        """Why a call cannot even be sent. A tool that the plan names may come back: it is sent."""
+        task = self.ready.task
+        if self.ready.job_tools is not None and tool not in self.ready.job_tools:
+            return ToolRefused(code="not_allowed", message=f"this job may not call {tool[:64]!r}")
+        planned = {task.tool, *(task.tools or ()), *(self.ready.job_tools or ())}
+        if is_id(tool) and (spec is not None or tool in planned):
+            return None
+        there = ", ".join(self._services.directory.specs()) or "none"
+        return ToolRefused(
+            code="not_found", message=f"there is no tool {tool[:64]!r}; there are: {there}"
+        )
 
     async def _write(self, fact: AnyFact) -> None:
         try:

@@ -64,7 +64,10 @@ def test_text_is_joined_and_usage_comes_from_the_last_chunk() -> None:
 
 
 def test_usage_in_a_chunk_without_choices() -> None:
-    usage = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 1}}
+    usage: dict[str, Any] = {
+        "choices": [],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 1},
+    }
     reply, _ = folded(stream_of(delta(content="a", finish="stop"), usage))
     assert reply.usage == TokenUsage(3, 1)
 
@@ -265,7 +268,9 @@ def test_a_piece_that_is_no_json_is_a_bad_answer() -> None:
         folded(b"data: {oops\n\n")
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>nothing here</html>", b"[]", b'{"id": "x"}', b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>nothing here</html>", b"[]", b'{"id": "x"}', b"\xff"]
+)
 def test_a_plain_body_that_is_no_answer(body: bytes) -> None:
     with pytest.raises(BadAnswerError):
         plain_reply(body, ENDPOINT)
@@ -286,20 +291,30 @@ def test_an_error_with_status_200() -> None:
 
 # whatever the size of the pieces
 
-pieces = st.one_of(
-    st.builds(lambda text: delta(content=text), st.text(max_size=20)),
-    st.builds(
-        lambda index, id_, name, arguments: call_piece(
-            index=index, id=id_, function={"name": name, "arguments": arguments}
-        ),
-        st.none() | st.integers(0, 2),
-        st.sampled_from([None, "", "null", "a", "b"]),
-        st.sampled_from([None, "", "f", "g"]),
-        st.sampled_from(["", "{", "}", '"a": 1', "{}"]),
-    ),
-    st.just({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}),
-    st.builds(lambda finish: delta(finish=finish), st.sampled_from(["stop", "length", None])),
-)
+USAGE: dict[str, Any] = {
+    "choices": [],
+    "usage": {"prompt_tokens": 1, "completion_tokens": 2},
+}
+
+
+@st.composite
+def any_chunk(draw: st.DrawFn) -> dict[str, Any]:
+    match draw(st.sampled_from(["text", "call", "usage", "end"])):
+        case "text":
+            return delta(content=draw(st.text(max_size=20)))
+        case "call":
+            return call_piece(
+                index=draw(st.none() | st.integers(0, 2)),
+                id=draw(st.sampled_from([None, "", "null", "a", "b"])),
+                function={
+                    "name": draw(st.sampled_from([None, "", "f", "g"])),
+                    "arguments": draw(st.sampled_from(["", "{", "}", '"a": 1', "{}"])),
+                },
+            )
+        case "usage":
+            return USAGE
+        case _:
+            return delta(finish=draw(st.sampled_from(["stop", "length", None])))
 
 
 def outcome(data: bytes, size: int | None) -> tuple[str, Any]:
@@ -311,7 +326,7 @@ def outcome(data: bytes, size: int | None) -> tuple[str, Any]:
     return "reply", reply
 
 
-@given(st.lists(pieces, max_size=8), st.booleans(), st.integers(1, 50), st.integers(0, 60))
+@given(st.lists(any_chunk(), max_size=8), st.booleans(), st.integers(1, 50), st.integers(0, 60))
 def test_the_reply_does_not_depend_on_the_size_of_pieces(
     chunks: list[dict[str, Any]], done: bool, size: int, lost: int
 ) -> None:

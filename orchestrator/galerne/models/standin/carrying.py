@@ -20,6 +20,7 @@ from galerne.models.standin.clauses import (
     Compute,
     Count,
     CountEach,
+    Dependent,
     ListFiles,
     Rank,
     ReadFile,
@@ -74,6 +75,14 @@ def carry_out(clause: Clause, readings: Sequence[Reading]) -> Work:
             return _read(clause)
         case Compute(expression):
             return _compute(expression)
+        case Compare() | Combine() | Rank() | Adjust():
+            return _conclude(clause, readings)
+        case Report() | Unknown():
+            raise CannotError(KNOWN)
+
+
+def _conclude(clause: Dependent | Adjust, readings: Sequence[Reading]) -> Work:
+    match clause:
         case Combine():
             return _combine(clause, readings)
         case Adjust():
@@ -82,8 +91,6 @@ def carry_out(clause: Clause, readings: Sequence[Reading]) -> Work:
             return _said(compare(readings, COMPARISONS[word], unit), readings)
         case Rank(first, unit):
             return _said(rank(readings, first, unit), readings)
-        case Report() | Unknown():
-            raise CannotError(KNOWN)
 
 
 def _count(units: tuple[Unit, ...], path: str) -> Work:

@@ -106,7 +106,7 @@ class Adjust(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """ "Tell me the results": the final answer does that anyway."""
+    """A wish such as `tell me the results`: the final answer does that anyway."""
 
 
 class Unknown(msgspec.Struct, frozen=True):

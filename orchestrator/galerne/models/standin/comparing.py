@@ -73,8 +73,8 @@ def _stands_out(group: tuple[Reading, ...], adjective: Adjective) -> str:
 def _title(winners: tuple[Reading, ...], adjective: Adjective) -> str:
     several = len(winners) > 1
     if adjective in {"many", "few"}:
-        unit = winners[0].unit
-        return f"{'both ' if len(winners) == 2 else ''}{'have' if several else 'has'} the {SUPERLATIVES[adjective]} {unit}".rstrip()  # noqa: E501, PLR2004
+        verb = "share" if several else "has"
+        return f"{verb} the {SUPERLATIVES[adjective]} {winners[0].unit}".rstrip()
     if several:
         return f"are equally {adjective} and the {SUPERLATIVES[adjective]}"
     return f"is the {SUPERLATIVES[adjective]}"
@@ -83,18 +83,21 @@ def _title(winners: tuple[Reading, ...], adjective: Adjective) -> str:
 def _pair(best: Reading, other: Reading, adjective: Adjective) -> str:
     word = COMPARATIVES[adjective]
     if adjective in {"many", "few"} and best.unit:
-        return f"{best.name} has {word} {best.unit} than {other.name}: {best.value} against {other.value}."  # noqa: E501
-    verb = "has" if adjective in {"many", "few"} else "is"
-    return f"{best.name} {verb} {word} than {other.name}: {amount(best.value, best.unit)} against {other.value}."  # noqa: E501
+        what, shown = f"has {word} {best.unit}", best.value
+    else:
+        verb = "has" if adjective in {"many", "few"} else "is"
+        what, shown = f"{verb} {word}", amount(best.value, best.unit)
+    return f"{best.name} {what} than {other.name}: {shown} against {other.value}."
 
 
-def _ranked(group: tuple[Reading, ...], first: Order) -> str:
+def _ranked(group: Readings, first: Order) -> str:
     numbers = sorted({reading.number for reading in group}, reverse=first == "most")
     steps: list[str] = []
     for number in numbers:
         equal = tuple(reading for reading in group if reading.number == number)
+        value = next(reading.value for reading in equal)
         each = " each" if len(equal) > 1 else ""
-        steps.append(f"{listing(tuple(r.name for r in equal))} ({equal[0].value}{each})")
+        steps.append(f"{listing(tuple(r.name for r in equal))} ({value}{each})")
     unit = f" by {group[0].unit}" if group[0].unit else ""
     other = "least" if first == "most" else "most"
     return f"Ranked{unit}, from {first} to {other}: {', then '.join(steps)}."

@@ -1,6 +1,7 @@
 """Reading a clause that works on the numbers of earlier ones: compare, combine, rank, adjust."""
 
 import re
+from itertools import pairwise
 
 from galerne.models.standin.clauses import (
     COMPARISONS,
@@ -44,10 +45,10 @@ def read_dependent(span: Span) -> tuple[Clause, ...]:
     """The clauses of a span, files to count first; empty where it is not of this kind."""
     numbers = [token.text for token in span if _NUMBER.fullmatch(token.text)]
     places = scan_loosely(span)
-    if numbers and not places.paths:
-        return _arithmetic(span, numbers)
+    if numbers and not places.paths and (calculated := _arithmetic(span, numbers)):
+        return calculated
     dependents = _dependents(span, _one(places.units), places.paths)
-    if not dependents:
+    if not dependents or (numbers and span[0].word in ADJUSTING):
         return ()
     units = places.units or _usual_units(dependents[0])
     counts = [Count(units, path) for path in places.paths]
@@ -60,10 +61,10 @@ def _dependents(span: Span, unit: Unit | None, about: tuple[str, ...]) -> tuple[
         return (Rank(_order(words), unit, about),)
     found: list[Dependent] = []
     comparison = next((word for word in words if word in COMPARISONS), None)
-    combination = next((COMBINATIONS[word] for word in words if word in COMBINATIONS), None)
+    combination = _combination(words)
     if comparison and (combination is None or "which" in words):
         found.append(Compare(comparison, unit, about))
-        combination = "difference" if ("by", "how") in zip(words, words[1:], strict=False) else None
+        combination = "difference" if ("by", "how") in pairwise(words) else None
     elif words[0] == "compare":
         found.append(Compare("longer", unit, about))
     if combination:
@@ -78,16 +79,19 @@ def _arithmetic(span: Span, numbers: list[str]) -> tuple[Clause, ...]:
     if len(numbers) == 1 and operator:
         spare = [word for word in words if word not in _ADJUST_WORDS and word not in numbers]
         return () if spare else (Adjust(operator, numbers[0]),)
-    if len(numbers) > 1 and words[0] in {"multiply", "divide"}:
+    if len(numbers) > 1 and operator in {"*", "/"}:
         return (Compute(f" {operator} ".join(numbers)),)
-    combination = next((COMBINATIONS[word] for word in words if word in COMBINATIONS), None)
-    match combination:
+    match _combination(words):
         case "total" if len(numbers) > 1:
             return (Compute(" + ".join(numbers)),)
         case "average" if len(numbers) > 1:
             return (Compute(f"({' + '.join(numbers)}) / {len(numbers)}"),)
         case _:
             return ()
+
+
+def _combination(words: list[str]) -> Combination | None:
+    return next((COMBINATIONS[word] for word in words if word in COMBINATIONS), None)
 
 
 def _order(words: list[str]) -> Order:

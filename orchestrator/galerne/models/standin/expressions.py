@@ -12,9 +12,9 @@ _SIGNS = (
     (re.compile(r"\b(?:times|multiplied by)\b"), "*"),
     (re.compile(r"\bdivided by\b"), "/"),
     (re.compile(r"\bto the power of\b|\^"), "**"),
-    (re.compile("×"), "*"),
-    (re.compile("÷"), "/"),
-    (re.compile("−"), "-"),
+    (re.compile("\N{MULTIPLICATION SIGN}"), "*"),
+    (re.compile("\N{DIVISION SIGN}"), "/"),
+    (re.compile("\N{MINUS SIGN}"), "-"),
 )
 _EXPRESSION = re.compile(r"(?=[^\d]*\d)(?:[\d\s+\-*/().%,]|[a-z_]{1,20}\()+")
 _LINES = (

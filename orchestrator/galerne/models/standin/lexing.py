@@ -10,6 +10,7 @@ Every pattern is bounded, so that reading stays linear in the length of the goal
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import msgspec
@@ -38,6 +39,8 @@ CONNECTIVES = words(
     "and then also finally next afterwards after that plus but now first lastly so please or "
     "& secondly thirdly"
 )
+LOOKAHEAD = 8
+"""Tokens that are looked at to tell a clause's beginning: polite words, then its verb."""
 BOUNDARIES = frozenset({",", ";", ".", "?", "!", ":", "\n"})
 
 _TOKEN = re.compile(
@@ -74,16 +77,15 @@ def split(tokens: Span, starts: Callable[[Span], bool]) -> tuple[Span, ...]:
 
     Marks and connectives at the edges of a span are dropped.
     """
-    cuts = [0]
-    for index in range(1, len(tokens)):
-        if (
-            _is_boundary(tokens[index - 1])
-            and not _is_boundary(tokens[index])
-            and starts(tokens[index : index + 8])
-        ):
-            cuts.append(index)
-    cuts.append(len(tokens))
-    spans = [_trim(tokens[begin:end]) for begin, end in zip(cuts, cuts[1:], strict=False)]
+    inner = [
+        index
+        for index in range(1, len(tokens))
+        if _is_boundary(tokens[index - 1])
+        and not _is_boundary(tokens[index])
+        and starts(tokens[index : index + LOOKAHEAD])
+    ]
+    cuts = (0, *inner, len(tokens))
+    spans = [_trim(tokens[begin:end]) for begin, end in pairwise(cuts)]
     return tuple(span for span in spans if span)
 
 

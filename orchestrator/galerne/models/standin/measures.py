@@ -23,6 +23,9 @@ from galerne.models.standin.clauses import UNITS, listing
 SINGULAR = {"words": "word", "lines": "line", "characters": "character", "bytes": "byte"}
 PLURAL = {singular: plural for plural, singular in SINGULAR.items()}
 
+LONGEST_SENTENCE = 20_000
+"""Characters; a longer line is none of ours."""
+
 _NUMBER = r"-?\d{1,4000}(?:\.\d{1,4000})?(?:/\d{1,4000})?"
 _UNIT = r"words?|lines?|characters?|bytes?"
 _HAS_COUNTS = re.compile(
@@ -36,7 +39,8 @@ _HAS_FILES = re.compile(
     r"(?P<name>.+?) has (?P<value>\d{1,30}) (?P<unit>(?:\S{1,100} )?files?)(?:: .*)?\."
 )
 _IS = re.compile(
-    rf"The (?P<name>(?:total|average|difference)\b.*) is (?P<value>{_NUMBER})(?: (?P<unit>{_UNIT}))?\."
+    rf"The (?P<name>(?:total|average|difference)\b.*) is (?P<value>{_NUMBER})"
+    rf"(?: (?P<unit>{_UNIT}))?\."
 )
 _EQUALS = re.compile(rf"(?P<name>.+) = (?P<value>{_NUMBER})(?: (?P<unit>{_UNIT}))?\.")
 _FORMS = (_HAS_MATCHES, _HAS_FILES, _IS, _EQUALS)
@@ -109,7 +113,7 @@ def by_unit(readings: Sequence[Reading], unit: str | None) -> dict[str, tuple[Re
 
 
 def _from_line(line: str) -> Iterator[Reading]:
-    if line.startswith(" ") or len(line) > 20_000:  # noqa: PLR2004 - no sentence of ours is longer, and patterns backtrack
+    if line.startswith(" ") or len(line) > LONGEST_SENTENCE:
         return
     counts = _HAS_COUNTS.fullmatch(line)
     if counts:
@@ -119,7 +123,8 @@ def _from_line(line: str) -> Iterator[Reading]:
     for form in _FORMS:
         match = form.fullmatch(line)
         if match and is_number(match["value"]):
-            yield Reading(match["name"], _plural(str(match["unit"] or "")), match["value"])
+            groups = match.groupdict(default="")
+            yield Reading(groups["name"], _plural(groups["unit"]), groups["value"])
             return
 
 

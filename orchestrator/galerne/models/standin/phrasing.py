@@ -50,12 +50,10 @@ def phrase(clause: Clause) -> str:
             return f"Compute {expression}."
         case Adjust(operator, operand):
             return _adjust(operator, operand)
-        case Report():
-            return "Report the results."
-        case Unknown(text):
-            return text
         case Compare() | Combine() | Rank():
             return _dependent(clause)
+        case Report() | Unknown():
+            return clause.text if isinstance(clause, Unknown) else "Report the results."
 
 
 def quote(text: str, *, always: bool = False) -> str:

@@ -101,9 +101,9 @@ def scan(tokens: Span) -> tuple[Places, ...]:
 
 def scan_loosely(tokens: Span) -> Places:
     """Units and unmistakable paths of a clause whose other words are read elsewhere."""
-    units = tuple(dict.fromkeys(UNIT_WORDS[t.word] for t in tokens if t.word in UNIT_WORDS))
     paths = tuple(dict.fromkeys(t.text.removesuffix("'s") for t in tokens if is_path(t)))
-    return Places(units=units, paths=paths)
+    units: list[Unit] = [UNIT_WORDS[token.word] for token in tokens if token.word in UNIT_WORDS]
+    return Places(units=tuple(dict.fromkeys(units)), paths=paths)
 
 
 def _readings(tokens: Span) -> Iterator[tuple[str, str]]:

@@ -51,7 +51,7 @@ def _wanted(span: Span) -> tuple[Span, Span]:
             return span[index : index + 1], _places(span[:index], span[index + 1 :])
     begin = _text_begins(span)
     end = _find(span, begin, PREPOSITIONS | _AFTER_TEXT)
-    while begin < end and span[begin].word in _NOUNS:
+    while begin < end - 1 and span[begin].word in _NOUNS:
         begin += 1
     return span[begin:end], _places(span[:begin], span[end:])
 

@@ -1,0 +1,131 @@
+"""The `galerne` command: reads the command line, runs one command, and ends with its exit code.
+
+This is the only place where an error becomes a line on stderr and a code (`exits`).
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Generator, Sequence
+from types import FrameType
+
+from galerne.cli.commands import cancel, jobs, plan, run, show, stand_in, submit, up, watch, worker
+from galerne.cli.exits import INTERRUPTED, SUCCEEDED, TERMINATED, cause, exit_code, message
+from galerne.cli.parsing import Parser, Subparsers
+
+_COMMANDS: tuple[Callable[[Subparsers], None], ...] = (
+    run.add,
+    up.add,
+    submit.add,
+    plan.add,
+    watch.add,
+    show.add,
+    jobs.add,
+    cancel.add,
+    worker.add,
+    stand_in.add,
+)
+_QUICKSTART = """\
+to begin:
+  galerne run "Count the words in README.md"     all in one process, no server, no model
+  galerne up                                     a fleet on this machine; prints its address
+  galerne submit --server nats://… --wait "…"    a job for that fleet
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; gives the exit code."""
+    with _terminated() as terminated:
+        flags: argparse.Namespace | None = None
+        try:
+            flags = _parser().parse_args(arguments)
+            code = _run(flags)
+            sys.stdout.flush()
+            return code
+        except SystemExit as end:  # argparse: help and version, or a bad flag
+            return _exit_status(end)
+        except BaseException as error:  # noqa: BLE001 - this is where every error ends
+            code = _report(cause(error), debug=flags is not None and flags.log_level == "debug")
+            return TERMINATED if terminated and code == INTERRUPTED else code
+
+
+def _run(flags: argparse.Namespace) -> int:
+    from galerne.cli import logs
+
+    logs.configure(flags.log_level, flags.log_form)
+    code: int = flags.run(flags)
+    return code
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="galerne",
+        description="A durable fleet of agents on NATS: a planner breaks a job into tasks,"
+        " executors carry them out, and nothing is lost or paid for twice.",
+        epilog=_QUICKSTART,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
+    commands: Subparsers = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=Parser
+    )
+    for add in _COMMANDS:
+        add(commands)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:  # noqa: A002 - argparse's name
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"galerne {version('galerne')}")
+        parser.exit(SUCCEEDED)
+
+
+def _report(error: BaseException, *, debug: bool) -> int:
+    """Say what went wrong in one line; gives the exit code."""
+    if isinstance(error, BrokenPipeError):
+        _forget_stdout()
+    if debug and not isinstance(error, KeyboardInterrupt | BrokenPipeError):
+        import traceback
+
+        traceback.print_exception(error)
+    line = message(error)
+    if line:
+        from galerne.cli.output import note
+
+        note(line)
+    return exit_code(error)
+
+
+def _forget_stdout() -> None:
+    """Nobody reads it any more; the interpreter would complain when it flushes it at the end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _exit_status(end: SystemExit) -> int:
+    return end.code if isinstance(end.code, int) else SUCCEEDED
+
+
+@contextlib.contextmanager
+def _terminated() -> Generator[list[bool]]:
+    """Make SIGTERM end a command as Ctrl-C does; what is given is not empty once it came."""
+    came: list[bool] = []
+
+    def on_sigterm(_number: int, _frame: FrameType | None) -> None:
+        came.append(True)
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGTERM, on_sigterm)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,67 @@
+"""Lists on a terminal: jobs, and the tasks of a plan. Functions from data to rich tables."""
+
+from collections.abc import Sequence
+
+import msgspec
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from galerne.cli.text import count_text, one_line, seconds_text
+from galerne.client import JobSummary
+from galerne.messages.plan import TaskSpec
+from galerne.planner import Plan
+
+_STYLES = {"succeeded": "green", "failed": "bold red", "cancelled": "magenta"}
+
+
+def jobs_table(jobs: Sequence[JobSummary], now: float) -> RenderableType:
+    """One line a job. `now` is Unix seconds."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=True)
+    table.add_column("job", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("age", no_wrap=True, justify="right")
+    table.add_column("took", no_wrap=True, justify="right")
+    table.add_column("goal", no_wrap=True, overflow="ellipsis", ratio=1)
+    for job in jobs:
+        table.add_row(
+            Text(one_line(job.id, 64)),
+            Text(job.status, style=_STYLES.get(job.status, "yellow")),
+            Text(seconds_text(max(0.0, now - job.submitted_at))),
+            Text(seconds_text(job.seconds)),
+            Text(one_line(job.goal, 400)),
+        )
+    return table
+
+
+def plan_table(plan: Plan) -> RenderableType:
+    """One row a task, then what was refused and what planning took."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=True)
+    table.add_column("task", max_width=16, no_wrap=True, overflow="ellipsis")
+    table.add_column("kind", no_wrap=True)
+    table.add_column("needs", max_width=20, overflow="fold")
+    table.add_column("what", ratio=1, overflow="fold")
+    for task in plan.tasks:
+        table.add_row(
+            Text(one_line(task.id, 64)),
+            Text(task.kind),
+            Text(", ".join(one_line(need, 64) for need in task.needs)),
+            Text(_what(task)),
+        )
+    refused = [
+        Text(f"✗ {one_line(item.id or '?', 64)}: {one_line(item.reason, 300)}", style="red")
+        for item in plan.rejected
+    ]
+    tokens = count_text(plan.usage.tokens)
+    count = f"{len(plan.tasks)} task{'' if len(plan.tasks) == 1 else 's'}"
+    foot = f"{count} · {tokens} tokens" if tokens else count
+    return Group(table, *refused, Text(foot, style="dim"))
+
+
+def _what(task: TaskSpec) -> str:
+    words = one_line(task.instruction, 500)
+    if task.tool is None:
+        return words
+    arguments = msgspec.json.encode(task.args or {}).decode()
+    call = one_line(f"{task.tool} {arguments}", 500)
+    return f"{call} ({words})" if words else call

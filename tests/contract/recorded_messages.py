@@ -1,0 +1,387 @@
+"""What each recording in `recorded/v1` means: who decodes it, to what, and on which subject."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from galerne.messages import codec, facts, live, plan, requests, tools
+from galerne.messages.chat import ChatMessage, TokenUsage, ToolCall
+from galerne.messages.ids import JobId, TaskId, TenantId
+from galerne.messages.subjects import Subjects
+
+RECORDED = Path(__file__).parent / "recorded" / "v1"
+
+ACME = TenantId("acme")
+JOB = JobId("job-1")
+GOAL = "Count the words in README.md, then say whether they are many"
+EXECUTOR = "executor-host1-4711"
+TOOLS = "tools-host1-4712"
+COORDINATOR = "coordinator-host1-4713"
+
+
+class Recording(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file: the message as JSON, and the subject it was seen on if it has a fixed one."""
+
+    message: dict[str, Any]
+    subject: str | None = None
+
+
+class Expected(msgspec.Struct, frozen=True):
+    """What a recording must decode to, and how a sender makes its subject."""
+
+    meaning: msgspec.Struct
+    decode: Callable[[bytes], object]
+    subject: Callable[[Subjects], str | None]
+
+
+def recorded_names() -> list[str]:
+    return sorted(path.stem for path in RECORDED.glob("*.json"))
+
+
+def load(name: str) -> Recording:
+    return msgspec.json.decode((RECORDED / f"{name}.json").read_bytes(), type=Recording)
+
+
+def _fact(meaning: facts.AnyFact, name: str) -> Expected:
+    return Expected(
+        meaning,
+        lambda data: codec.decode_fact(name, data),
+        lambda subjects: subjects.job(subjects.address(ACME, JOB), name),
+    )
+
+
+def _reply(meaning: tools.ToolReply) -> Expected:
+    return Expected(meaning, codec.decode_tool_reply, lambda _: None)
+
+
+def _task(number: str, **fields: Any) -> plan.TaskSpec:
+    return plan.TaskSpec(id=TaskId(number), **fields)
+
+
+FACTS: dict[str, Expected] = {
+    "submitted": _fact(
+        facts.Submitted(
+            job=facts.JobSpec(
+                id=JOB,
+                tenant=ACME,
+                goal=GOAL,
+                key="nightly-2026-11-22",
+                inputs={"limit": 1000, "nested": {"type": "free", "list": [{"a": 1}, None]}},
+                tools=("text_stats", "read_file"),
+                priority="high",
+            ),
+            at=1795374000.25,
+        ),
+        "submitted",
+    ),
+    "submitted-minimal": _fact(
+        facts.Submitted(
+            job=facts.JobSpec(id=JOB, tenant=ACME, goal="Say hello"),
+            at=1795374000.0,
+        ),
+        "submitted",
+    ),
+    "planned-agent": _fact(
+        facts.Planned(
+            revision=1,
+            n=2,
+            task=_task(
+                "2",
+                instruction="Say whether the words counted are many",
+                needs=("1",),
+                tools=("calculate",),
+            ),
+        ),
+        "plan.1.2",
+    ),
+    "planned-tool": _fact(
+        facts.Planned(
+            revision=1,
+            n=1,
+            task=_task(
+                "1",
+                kind="tool",
+                needs=("0",),
+                tool="text_stats",
+                args={"path": {"$ref": "0.path"}, "note": "of {{0}}"},
+            ),
+        ),
+        "plan.1.1",
+    ),
+    "planned-minimal": _fact(
+        facts.Planned(revision=2, n=1, task=_task("only", kind="agent")), "plan.2.1"
+    ),
+    "plan_ended": _fact(
+        facts.PlanEnded(
+            revision=1,
+            count=2,
+            rejected=(
+                plan.Rejected(
+                    reason="there is no tool 'guess'", text='{"id": "3", "tool": "guess"}', id="3"
+                ),
+                plan.Rejected(reason="this is not a JSON object", text="[1, 2"),
+            ),
+        ),
+        "plan.1.end",
+    ),
+    "plan_ended-minimal": _fact(facts.PlanEnded(revision=2, count=1), "plan.2.end"),
+    "ready": _fact(
+        facts.Ready(
+            lane="executor",
+            priority="high",
+            task=_task("2", instruction="Say whether the words counted are many", needs=("1",)),
+            goal=GOAL,
+            job_tools=("text_stats", "read_file"),
+            inputs={"1": {"path": "README.md", "words": 612, "lines": 80}},
+            max_attempts=2,
+        ),
+        "ready.executor.high.2",
+    ),
+    "ready-minimal": _fact(
+        facts.Ready(
+            lane="planner",
+            priority="normal",
+            task=_task("plan-1", kind="plan"),
+            goal="Say hello",
+            max_attempts=4,
+        ),
+        "ready.planner.normal.plan-1",
+    ),
+    "claimed": _fact(
+        facts.Claimed(task=TaskId("2"), by=EXECUTOR, until=1795374015.5, attempt=1), "run.2"
+    ),
+    "claimed-given_back": _fact(
+        facts.Claimed(
+            task=TaskId("2"),
+            by=EXECUTOR,
+            until=0.0,
+            attempt=1,
+            note="its worker is shutting down",
+        ),
+        "run.2",
+    ),
+    "model_step-calls": _fact(
+        facts.ModelStep(
+            task=TaskId("2"),
+            n=1,
+            message=ChatMessage(
+                "assistant",
+                tool_calls=(ToolCall("a1B2c3D4e", "calculate", '{"expression": "612 > 500"}'),),
+            ),
+            model="mistral-7b",
+            finish="tool_calls",
+            usage=TokenUsage(prompt_tokens=311, completion_tokens=24),
+            response_id="cmpl-9f3c",
+            latency_s=0.75,
+        ),
+        "step.2.1",
+    ),
+    "model_step-text": _fact(
+        facts.ModelStep(
+            task=TaskId("2"),
+            n=3,
+            message=ChatMessage("assistant", "612 words are many: énormément."),
+            model="mistral-7b",
+            finish="stop",
+            usage=TokenUsage(),
+        ),
+        "step.2.3",
+    ),
+    "model_step-tool_turn": _fact(
+        facts.ModelStep(
+            task=TaskId("2"),
+            n=4,
+            message=ChatMessage("tool", "true", tool_call_id="a1B2c3D4e", name="calculate"),
+            model="mistral-7b",
+            finish="stop",
+            usage=TokenUsage(prompt_tokens=340),
+        ),
+        "step.2.4",
+    ),
+    "tool_step": _fact(
+        facts.ToolStep(
+            task=TaskId("2"),
+            n=2,
+            call_id="a1B2c3D4e",
+            tool="calculate",
+            content="cannot compare numbers",
+            value={"expression": "612 > 500"},
+            is_error=True,
+            latency_s=0.002,
+        ),
+        "step.2.2",
+    ),
+    "tool_step-minimal": _fact(
+        facts.ToolStep(
+            task=TaskId("2"), n=2, call_id="a1B2c3D4e", tool="calculate", content="", value=None
+        ),
+        "step.2.2",
+    ),
+    "done-succeeded": _fact(
+        facts.Done(
+            task=TaskId("2"),
+            outcome=plan.Succeeded({"answer": "many", "words": 612, "of": ["README.md"]}),
+            usage=plan.Usage(
+                models={
+                    "mistral-7b": plan.ModelUsage(2, 622, 48),
+                    "mixtral-8x22b": plan.ModelUsage(1),
+                },
+                tool_calls=1,
+            ),
+            by=EXECUTOR,
+            attempt=1,
+            at=1795374003.5,
+        ),
+        "done.2",
+    ),
+    "done-failed": _fact(
+        facts.Done(
+            task=TaskId("2"),
+            outcome=plan.Failed(code="tool", message="README.md is not a file"),
+            usage=plan.Usage(),
+            by=EXECUTOR,
+            attempt=4,
+            at=1795374003.5,
+        ),
+        "done.2",
+    ),
+    "cancelled": _fact(facts.Cancelled(why="no longer needed", at=1795374004.0), "cancel"),
+    "ended-succeeded": _fact(
+        facts.Ended(
+            status="succeeded",
+            usage=plan.Usage(models={"mistral-7b": plan.ModelUsage(calls=3)}),
+            at=1795374005.0,
+            result="README.md has 612 words; they are many.",
+        ),
+        "end",
+    ),
+    "ended-failed": _fact(
+        facts.Ended(
+            status="failed",
+            usage=plan.Usage(),
+            at=1795374005.0,
+            error="task 2 failed: README.md is not a file",
+        ),
+        "end",
+    ),
+}
+
+REQUESTS: dict[str, Expected] = {
+    "submit": Expected(
+        requests.Submit(
+            goal=GOAL,
+            job="job-1",
+            key="nightly-2026-11-22",
+            inputs={"limit": 1000},
+            tools=(),
+            priority="low",
+        ),
+        codec.decode_submit,
+        lambda subjects: subjects.submit("acme"),
+    ),
+    "submit-minimal": Expected(
+        requests.Submit(goal="Say hello", priority="normal"),
+        codec.decode_submit,
+        lambda subjects: subjects.submit("acme"),
+    ),
+    "cancel": Expected(
+        requests.Cancel(job="job-1", why="no longer needed"),
+        codec.decode_command,
+        lambda subjects: subjects.command("acme"),
+    ),
+    "cancel-minimal": Expected(
+        requests.Cancel(job="job-1", why="cancelled by its user"),
+        codec.decode_command,
+        lambda subjects: subjects.command("acme"),
+    ),
+}
+
+TOOL_CALLS: dict[str, Expected] = {
+    "call": Expected(
+        tools.CallTool(
+            tool="text_stats",
+            key="job-1.1.1",
+            tenant="acme",
+            arguments={"path": "README.md", "type": "busy"},
+            deadline=1795374030.0,
+        ),
+        codec.decode_call_tool,
+        lambda subjects: subjects.tool("text_stats"),
+    ),
+    "busy": _reply(tools.Busy()),
+    "working": _reply(tools.Working(by=TOOLS)),
+    "pending": _reply(tools.Pending(until=1795374012.5)),
+    "result": _reply(
+        tools.ToolResult(
+            value={"path": "README.md", "words": 612, "lines": 80, "bytes": 4104},
+            content="612 words in 80 lines",
+        )
+    ),
+    "error": _reply(tools.ToolRefused(code="tool", message="README.md is not a file")),
+}
+
+SEEN_LIVE: dict[str, Expected] = {
+    "tools_present": Expected(
+        tools.ToolsPresent(
+            worker=TOOLS,
+            tools=(
+                tools.ToolSpec(
+                    name="send_mail",
+                    description="Send one message",
+                    parameters={"type": "object", "properties": {"to": {"type": "string"}}},
+                    effect="once",
+                    timeout=5.0,
+                    version="2",
+                ),
+                tools.ToolSpec(
+                    name="now",
+                    description="The time",
+                    parameters={},
+                    effect="pure",
+                    timeout=30.0,
+                    version="1",
+                ),
+            ),
+            capacity=16,
+            active=3,
+            leaving=True,
+        ),
+        codec.decode_tools_present,
+        lambda subjects: subjects.presence("tools"),
+    ),
+    "tools_present-minimal": Expected(
+        tools.ToolsPresent(worker=TOOLS, tools=(), capacity=16, active=0, leaving=False),
+        codec.decode_tools_present,
+        lambda subjects: subjects.presence("tools"),
+    ),
+    "coordinator_present": Expected(
+        live.CoordinatorPresent(worker=COORDINATOR, leaving=True),
+        codec.decode_coordinator_present,
+        lambda subjects: subjects.presence("coordinator"),
+    ),
+    "coordinator_present-minimal": Expected(
+        live.CoordinatorPresent(worker=COORDINATOR, leaving=False),
+        codec.decode_coordinator_present,
+        lambda subjects: subjects.presence("coordinator"),
+    ),
+    "delta": Expected(
+        live.Delta(task=TaskId("2"), attempt=1, text="612 wo"),
+        codec.decode_delta,
+        lambda subjects: subjects.delta("acme", "job-1", "2"),
+    ),
+    "quarantined": Expected(
+        live.Quarantined(
+            subject="galerne.ev.7.acme.job-1.submitted",
+            error="this is not a fact: JSON is malformed",
+            data=b"\x00\x01\x02{{{\xff",
+            by=COORDINATOR,
+            at=1795374006.0,
+        ),
+        codec.decode_quarantined,
+        lambda subjects: subjects.quarantine("events"),
+    ),
+}
+
+EXPECTED = FACTS | REQUESTS | TOOL_CALLS | SEEN_LIVE

@@ -1,0 +1,601 @@
+"""The client against a real HTTP server of the test's own, which plays every kind of back end."""
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+from aiohttp import web
+
+from galerne.errors import (
+    BadAnswerError,
+    DeadlineError,
+    GalerneError,
+    InvalidSettingsError,
+    ModelError,
+    PermanentError,
+    RateLimitedError,
+    TransientError,
+    UnavailableError,
+)
+from galerne.messages.chat import ChatMessage, ChatRequest, TokenUsage, ToolCall, ToolSchema
+from galerne.models import KEY_HEADER, ModelClient
+from galerne.settings import RoleSettings
+
+pytestmark = pytest.mark.anyio
+
+KEY = "sk-never-shown"
+REQUEST = ChatRequest((ChatMessage("user", "Hi"),))
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def ignore(_: str) -> None:
+    """A listener for tests that look at the reply only."""
+
+
+class Backend:
+    """A server on a free port whose answer is one handler; it keeps what it saw."""
+
+    def __init__(self, handler: Handler) -> None:
+        self.handler = handler
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[Any] = []
+        self.connections: set[Any] = set()
+        self.url = ""
+        self.asked = anyio.Event()
+        self.gone = anyio.Event()
+        """Set once a handler has seen its client's connection close."""
+
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        self.bodies.append(msgspec.json.decode(await request.read()))
+        self.headers.append(request.headers.copy())
+        assert request.transport is not None
+        self.asked.set()
+        self.connections.add(request.transport.get_extra_info("peername"))
+        try:
+            return await self.handler(request)
+        except (asyncio.CancelledError, ConnectionError):
+            self.gone.set()
+            raise
+
+    async def models(self, _: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": "mistral-7b"}, {"id": "nemo"}]})
+
+
+@asynccontextmanager
+async def serving(handler: Handler) -> AsyncGenerator[Backend]:
+    backend = Backend(handler)
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", backend.chat)
+    app.router.add_get("/v1/models", backend.models)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        backend.url = f"http://127.0.0.1:{port}"
+        yield backend
+    finally:
+        await runner.cleanup()
+
+
+def client_of(url: str, **settings: Any) -> ModelClient:
+    return ModelClient(
+        RoleSettings(endpoint=url, model="mistral-7b", api_key=KEY, max_tokens=64, **settings)
+    )
+
+
+def answering(body: Any = None, status: int = 200, **headers: str) -> Handler:
+    """A handler with one fixed answer; a body that is no text or bytes goes out as JSON."""
+    data = body if isinstance(body, str | bytes) else msgspec.json.encode(body)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    async def handle(request: web.Request) -> web.Response:
+        return web.Response(
+            body=data, status=status, headers={"Content-Type": "application/json", **named}
+        )
+
+    return handle
+
+
+def completion(finish: str = "stop", **message: Any) -> dict[str, Any]:
+    return {
+        "id": "r1",
+        "model": "mistral-7b",
+        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 2},
+    }
+
+
+def chunk(finish: str | None = None, **delta: Any) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return b"data: " + msgspec.json.encode({"id": "r1", "choices": [choice]}) + b"\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+USAGE = b'data: {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}}\n\n'
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    return response
+
+
+def streaming(*pieces: bytes) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = await events(request)
+        for piece in pieces:
+            await response.write(piece)
+        await response.write_eof()
+        return response
+
+    return handle
+
+
+def said_of(error: BaseException) -> str:
+    """All that a log would show of an error and of what it came from."""
+    texts: list[str] = []
+    current: BaseException | None = error
+    while current is not None:
+        texts += [str(current), repr(current)]
+        current = current.__cause__
+    return "\n".join(texts)
+
+
+# plain
+
+
+async def test_a_plain_answer() -> None:
+    async with (
+        serving(answering(completion(content="Hello"))) as backend,
+        client_of(backend.url) as client,
+    ):
+        reply = await client.ask(REQUEST, key="job.task.1")
+    assert reply.message == ChatMessage("assistant", "Hello")
+    assert (reply.model, reply.finish, reply.id) == ("mistral-7b", "stop", "r1")
+    assert reply.usage == TokenUsage(5, 2)
+    assert backend.bodies == [
+        {
+            "model": "mistral-7b",
+            "messages": [{"role": "user", "content": "Hi"}],
+            "max_tokens": 64,
+            "temperature": 0.0,
+        }
+    ]
+    headers = backend.headers[0]
+    assert headers[KEY_HEADER] == "job.task.1"
+    assert headers["Authorization"] == f"Bearer {KEY}"
+    assert headers["User-Agent"].startswith("galerne/0.")
+    assert headers["Content-Type"] == "application/json"
+
+
+async def test_without_a_key_no_header_is_sent() -> None:
+    async with serving(answering(completion(content="Hello"))) as backend:
+        settings = RoleSettings(endpoint=backend.url)
+        async with ModelClient(settings) as client:
+            await client.ask(REQUEST)
+    assert KEY_HEADER not in backend.headers[0]
+    assert "Authorization" not in backend.headers[0]
+
+
+@pytest.mark.parametrize("suffix", ["", "/", "/v1", "/v1/"])
+async def test_an_address_in_every_form(suffix: str) -> None:
+    async with (
+        serving(answering(completion(content="Hello"))) as backend,
+        client_of(backend.url + suffix) as client,
+    ):
+        assert (await client.ask(REQUEST)).message.content == "Hello"
+        assert await client.models() == ["mistral-7b", "nemo"]
+
+
+async def test_a_turn_with_tools_keeps_mistrals_rules() -> None:
+    calls = [{"id": "call_1", "function": {"name": "count", "arguments": {"path": "a"}}}]
+    first = completion("tool_calls", content=None, tool_calls=calls)
+    tool = ToolSchema("count", "Counts words.", {"type": "object", "properties": {}})
+    async with serving(answering(first)) as backend, client_of(backend.url) as client:
+        reply = await client.ask(ChatRequest(REQUEST.messages, tools=(tool,)))
+        assert reply.message.tool_calls == (ToolCall("call_1", "count", '{"path":"a"}'),)
+        result = ChatMessage("tool", "3", tool_call_id="call_1")
+        await client.ask(ChatRequest((*REQUEST.messages, reply.message, result), tools=(tool,)))
+    _, call, answer = backend.bodies[1]["messages"]
+    assert len(call["tool_calls"][0]["id"]) == 9
+    assert answer["tool_call_id"] == call["tool_calls"][0]["id"]
+
+
+async def test_a_broken_rule_is_found_before_anything_is_sent() -> None:
+    async with serving(answering(completion())) as backend, client_of(backend.url) as client:
+        with pytest.raises(ModelError, match="ends with an assistant"):
+            await client.ask(ChatRequest((*REQUEST.messages, ChatMessage("assistant", "x"))))
+    assert backend.bodies == []
+
+
+# streamed
+
+
+async def test_a_streamed_answer() -> None:
+    handler = streaming(
+        b": waiting\n\n" + chunk(role="assistant", content=""),
+        chunk(content="Hel")[:20],
+        chunk(content="Hel")[20:] + chunk(content="lo"),
+        chunk(finish="stop") + USAGE,
+        DONE,
+    )
+    texts: list[str] = []
+    async with serving(handler) as backend, client_of(backend.url) as client:
+        reply = await client.ask(REQUEST, on_text=texts.append)
+    assert "".join(texts) == reply.message.content == "Hello"
+    assert reply.usage == TokenUsage(5, 2)
+    assert backend.bodies[0]["stream"] is True
+    assert backend.bodies[0]["stream_options"] == {"include_usage": True}
+
+
+async def test_text_arrives_while_the_model_still_speaks() -> None:
+    heard = anyio.Event()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = await events(request)
+        await response.write(chunk(content="first"))
+        await heard.wait()
+        await response.write(chunk(content=" last", finish="stop") + DONE)
+        return response
+
+    async with serving(handle) as backend, client_of(backend.url) as client:
+        reply = await client.ask(REQUEST, on_text=lambda _: heard.set())
+    assert reply.message.content == "first last"
+
+
+async def test_streamed_tool_calls() -> None:
+    piece = {"index": 0, "id": "call_1", "function": {"name": "count", "arguments": '{"a"'}}
+    rest = {"index": 0, "function": {"arguments": ": 1}"}}
+    handler = streaming(chunk(tool_calls=[piece]), chunk(tool_calls=[rest], finish="stop"), DONE)
+    async with serving(handler) as backend, client_of(backend.url) as client:
+        reply = await client.ask(REQUEST, on_text=pytest.fail)
+    assert reply.message.tool_calls == (ToolCall("call_1", "count", '{"a": 1}'),)
+    assert reply.finish == "tool_calls"
+
+
+async def test_connections_are_used_again() -> None:
+    heard: list[anyio.Event] = []
+
+    async def late_end(request: web.Request) -> web.StreamResponse:
+        """The end of the body comes after the client has read `[DONE]`."""
+        heard.append(anyio.Event())
+        response = await events(request)
+        await response.write(chunk(content="x", finish="stop") + DONE)
+        await heard[-1].wait()
+        await response.write_eof()
+        return response
+
+    async with serving(late_end) as backend, client_of(backend.url) as client:
+        for _ in range(3):
+            await client.ask(REQUEST, on_text=lambda _: heard[-1].set())
+        backend.handler = answering(completion(content="x"))
+        for _ in range(2):
+            await client.ask(REQUEST)
+    assert len(backend.bodies) == 5
+    assert len(backend.connections) == 1
+
+
+async def test_stream_options_are_dropped_where_they_are_refused() -> None:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if "stream_options" in backend.bodies[-1]:
+            field = {"loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}
+            return web.json_response({"detail": [field]}, status=422)
+        return await streaming(chunk(content="x", finish="stop"), DONE)(request)
+
+    async with serving(handle) as backend, client_of(backend.url) as client:
+        for _ in range(2):
+            reply = await client.ask(REQUEST, on_text=ignore, key="j.t.1")
+            assert reply.message.content == "x"
+    assert ["stream_options" in body for body in backend.bodies] == [True, False, False]
+    assert {headers[KEY_HEADER] for headers in backend.headers} == {"j.t.1"}
+
+
+async def test_stream_options_are_dropped_only_once() -> None:
+    body = {"message": "stream_options is the least of your troubles"}
+    async with serving(answering(body, 400)) as backend, client_of(backend.url) as client:
+        with pytest.raises(ModelError, match="least of your troubles"):
+            await client.ask(REQUEST, on_text=pytest.fail)
+    assert len(backend.bodies) == 2
+
+
+async def test_a_server_that_does_not_stream() -> None:
+    texts: list[str] = []
+    async with (
+        serving(answering(completion(content="Hello"))) as backend,
+        client_of(backend.url) as client,
+    ):
+        reply = await client.ask(REQUEST, on_text=texts.append)
+    assert texts == ["Hello"]
+    assert reply.message.content == "Hello"
+
+
+async def test_an_error_of_the_listener_is_its_own() -> None:
+    def broken_pipe(_: str) -> None:
+        raise BrokenPipeError
+
+    handler = streaming(chunk(content="x"), chunk(finish="stop"), DONE)
+    async with serving(handler) as backend, client_of(backend.url) as client:
+        with pytest.raises(BrokenPipeError):
+            await client.ask(REQUEST, on_text=broken_pipe)
+
+
+async def test_a_client_serves_many_calls_at_once() -> None:
+    replies: list[str] = []
+    handler = streaming(chunk(content="x", finish="stop"), DONE)
+
+    async with serving(handler) as backend, client_of(backend.url) as client:
+
+        async def ask() -> None:
+            reply = await client.ask(REQUEST, on_text=ignore)
+            replies.append(reply.message.content)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(40):
+                tasks.start_soon(ask)
+    assert replies == ["x"] * 40
+
+
+# what goes wrong
+
+
+async def test_a_cut_stream() -> None:
+    async with (
+        serving(streaming(chunk(content="half"))) as backend,
+        client_of(backend.url) as client,
+    ):
+        with pytest.raises(TransientError, match="in the middle"):
+            await client.ask(REQUEST, on_text=ignore)
+
+
+def dropping(*pieces: bytes) -> Handler:
+    """Sends the pieces, then drops the connection."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = await events(request)
+        for piece in pieces:
+            await response.write(piece)
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    return handle
+
+
+async def test_a_connection_that_breaks_in_the_middle() -> None:
+    async with (
+        serving(dropping(chunk(content="half"))) as backend,
+        client_of(backend.url) as client,
+    ):
+        with pytest.raises(TransientError, match="broke") as caught:
+            await client.ask(REQUEST, on_text=ignore)
+    assert KEY not in said_of(caught.value)
+
+
+async def test_a_connection_that_breaks_after_the_answer_costs_nothing() -> None:
+    handler = dropping(chunk(content="all"), chunk(finish="stop"))
+    async with serving(handler) as backend, client_of(backend.url) as client:
+        reply = await client.ask(REQUEST, on_text=ignore)
+    assert reply.message.content == "all"
+
+
+def stalling(*pieces: bytes) -> Handler:
+    """Sends the pieces, then nothing more; ends only when it is cancelled."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = await events(request)
+        for piece in pieces:
+            await response.write(piece)
+        await anyio.sleep_forever()
+        return response
+
+    return handle
+
+
+async def silence(request: web.Request) -> web.StreamResponse:
+    await anyio.sleep_forever()
+    return web.Response()
+
+
+async def test_silence_in_the_middle_is_a_deadline() -> None:
+    async with (
+        serving(stalling(chunk(content="a"))) as backend,
+        client_of(backend.url, idle_timeout=0.05) as client,
+    ):
+        with pytest.raises(DeadlineError, match=r"fell silent for 0\.05 s"):
+            await client.ask(REQUEST, on_text=ignore)
+        with anyio.fail_after(10):
+            await backend.gone.wait()
+
+
+async def test_silence_after_the_answer_is_no_error() -> None:
+    handler = stalling(chunk(content="a", finish="stop"))
+    async with serving(handler) as backend, client_of(backend.url, idle_timeout=0.05) as client:
+        reply = await client.ask(REQUEST, on_text=ignore)
+    assert reply.message.content == "a"
+
+
+async def test_a_body_that_stays_open_after_done_is_not_waited_for() -> None:
+    handler = stalling(chunk(content="a", finish="stop") + DONE)
+    async with serving(handler) as backend, client_of(backend.url) as client:
+        reply = await client.ask(REQUEST, on_text=ignore)
+        assert reply.message.content == "a"
+        with anyio.fail_after(10):
+            await backend.gone.wait()
+
+
+@pytest.mark.parametrize("handler", [silence, stalling(), stalling(b" ")])
+@pytest.mark.parametrize("on_text", [None, ignore])
+async def test_the_whole_answer_has_a_deadline(handler: Handler, on_text: Any) -> None:
+    async with (
+        serving(handler) as backend,
+        client_of(backend.url, timeout=0.1, idle_timeout=60.0) as client,
+    ):
+        with pytest.raises(DeadlineError, match=r"within 0\.1 s"):
+            await client.ask(REQUEST, on_text=on_text)
+        with anyio.fail_after(10):
+            await backend.gone.wait()
+
+
+@pytest.mark.parametrize("handler", [silence, stalling()])
+async def test_waiting_for_the_first_piece_is_not_silence(handler: Handler) -> None:
+    async with (
+        serving(handler) as backend,
+        client_of(backend.url, timeout=0.1, idle_timeout=0.001) as client,
+    ):
+        with pytest.raises(DeadlineError, match=r"within 0\.1 s"):
+            await client.ask(REQUEST, on_text=ignore)
+
+
+@pytest.mark.parametrize("handler", [silence, stalling(chunk(content="a"))])
+async def test_cancelling_closes_the_connection_at_once(handler: Handler) -> None:
+    async with serving(handler) as backend, client_of(backend.url) as client:
+        async with anyio.create_task_group() as tasks:
+
+            async def ask() -> None:
+                await client.ask(REQUEST, on_text=ignore)
+
+            tasks.start_soon(ask)
+            with anyio.fail_after(10):
+                await backend.asked.wait()
+            tasks.cancel_scope.cancel()
+        with anyio.fail_after(10):
+            await backend.gone.wait()
+
+
+async def test_closing_the_client_ends_its_calls() -> None:
+    async with serving(silence) as backend:
+        client = client_of(backend.url)
+        errors: list[GalerneError] = []
+
+        async def ask() -> None:
+            try:
+                await client.ask(REQUEST)
+            except GalerneError as error:
+                errors.append(error)
+
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks, client:
+                tasks.start_soon(ask)
+                await backend.asked.wait()
+            await backend.gone.wait()
+    assert [isinstance(error, TransientError) for error in errors] == [True]
+
+
+async def test_a_client_that_is_not_open() -> None:
+    with pytest.raises(PermanentError, match="async with"):
+        await client_of("http://127.0.0.1:1").ask(REQUEST)
+
+
+@pytest.mark.parametrize("on_text", [None, ignore])
+@pytest.mark.parametrize(
+    ("handler", "kind", "says"),
+    [
+        (answering({"message": "slow down"}, 429, Retry_After="7"), RateLimitedError, "slow down"),
+        (answering({"error": {"message": "boom"}}, 500), TransientError, "boom"),
+        (answering(b"<h1>bad gateway</h1>", 502), TransientError, "bad gateway"),
+        (answering({"detail": "Invalid API Key"}, 401), ModelError, "api_key"),
+        (answering({"error": {"message": f"no {KEY}"}}, 403), ModelError, r"\[api_key\]"),
+        (answering({"error": {"message": "gone"}}, 404), ModelError, "'mistral-7b'"),
+        (answering({"error": {"message": "roles"}}, 400), ModelError, "roles"),
+        (answering(b"", 307, Location="http://elsewhere/v1"), ModelError, "elsewhere"),
+        (answering(b'{"choices": ['), BadAnswerError, "choices"),
+        (answering(b"<html>a page</html>", Content_Type="text/html"), BadAnswerError, "a page"),
+        (answering({"choices": []}), BadAnswerError, "without a choice"),
+    ],
+)
+async def test_answers_that_are_errors(
+    handler: Handler, kind: type[GalerneError], says: str, on_text: Any
+) -> None:
+    async with serving(handler) as backend, client_of(backend.url) as client:
+        with pytest.raises(kind, match=says) as caught:
+            await client.ask(REQUEST, on_text=on_text)
+    assert backend.url in str(caught.value)
+    assert KEY not in said_of(caught.value) + repr(client)
+    assert len(backend.bodies) == 1
+    if isinstance(caught.value, RateLimitedError):
+        assert caught.value.retry_after == 7.0
+
+
+async def test_a_wrong_path() -> None:
+    async with (
+        serving(answering(completion())) as backend,
+        client_of(f"{backend.url}/elsewhere") as client,
+    ):
+        with pytest.raises(ModelError, match="/elsewhere/v1"):
+            await client.ask(REQUEST)
+        with pytest.raises(ModelError, match="/elsewhere/v1"):
+            await client.models()
+
+
+async def test_nobody_listens() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        async with client_of(url) as client:
+            with pytest.raises(UnavailableError, match="start the model server") as caught:
+                await client.ask(REQUEST)
+            assert url in str(caught.value)
+            assert KEY not in said_of(caught.value)
+            with pytest.raises(UnavailableError):
+                await client.models()
+
+
+@asynccontextmanager
+async def speaking(words: bytes) -> AsyncGenerator[str]:
+    """A TCP server that reads something, says `words` and hangs up."""
+
+    async def serve(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            await stream.receive()
+            await stream.send(words)
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
+    port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, serve)
+        yield f"http://127.0.0.1:{port}"
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_server_that_speaks_no_http() -> None:
+    async with speaking(b"220 mail ready\r\n\r\n") as url, client_of(url) as client:
+        with pytest.raises(BadAnswerError, match="does not speak HTTP") as caught:
+            await client.ask(REQUEST)
+    assert KEY not in said_of(caught.value)
+
+
+async def test_a_server_that_hangs_up_without_a_word() -> None:
+    async with speaking(b"") as url, client_of(url) as client:
+        with pytest.raises(TransientError, match="broke"):
+            await client.ask(REQUEST)
+
+
+async def test_a_list_of_models_that_is_none() -> None:
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(text="<html>welcome</html>", content_type="text/html")
+
+    async with serving(answering(completion())) as backend, client_of(backend.url) as client:
+        assert await client.models() == ["mistral-7b", "nemo"]
+    app = web.Application()
+    app.router.add_get("/v1/models", page)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with client_of(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
+            with pytest.raises(BadAnswerError, match="no list of models"):
+                await client.models()
+    finally:
+        await runner.cleanup()
+
+
+async def test_an_endpoint_is_needed() -> None:
+    with pytest.raises(InvalidSettingsError, match="endpoint"):
+        ModelClient(RoleSettings())

@@ -1,0 +1,201 @@
+from typing import Any
+
+import pytest
+
+from galerne.errors import (
+    InDoubtError,
+    InvalidInputError,
+    PermanentError,
+    ToolError,
+)
+from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest
+from galerne.messages.plan import TaskSpec
+from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult
+from galerne_agents.executor import MAX_TURNS, NUDGE, ExecutorAgent
+from unit.agents.scripted import Answerer, Killed, World, call, calls, ready, says, script
+from unit.planner.examples import READ_FILE, TOOLS, agent_task, tool_task
+
+pytestmark = pytest.mark.anyio
+
+TASK = agent_task("3", "Read it\n# Task\nwell", "1", "2")
+LISTED = tuple(tool.name for tool in TOOLS)
+FOUND = ToolResult(value=["a"], content="line one")
+NO_FILE = ToolRefused(code="invalid_input", message="no such file")
+
+
+async def run(world: World) -> Any:
+    return await ExecutorAgent().run(world.attempt())
+
+
+def agent_world(
+    *replies: ChatReply, outcomes: tuple[ToolOutcome, ...] = (), **fields: Any
+) -> World:
+    fields.setdefault("job_tools", LISTED)
+    return World(ready(TASK, **fields), script(*replies), TOOLS, outcomes)
+
+
+def tool_turns(world: World) -> list[str]:
+    return [turn.content for turn in world.requests[-1].messages if turn.role == "tool"]
+
+
+async def test_a_text_is_the_value() -> None:
+    world = agent_world(says(" 42 \n"), inputs={"1": "# one\nx", "2": {"words": 7}})
+    assert await run(world) == "42"
+    (request,) = world.requests
+    system, user = request.messages
+    assert system.content.startswith("You carry out one task of a larger job.\n")
+    assert user.content == (
+        "# Goal of the job\nthe goal\n\n# Task\nRead it\n\\# Task\nwell\n\n"
+        '# Results\n\n## 1\n\\# one\nx\n\n## 2\n{"words":7}'
+    )
+    assert request.tools == tuple(tool.schema() for tool in TOOLS)
+
+
+async def test_calls_are_made_in_order_until_there_is_a_text() -> None:
+    one, two = call("read_file", '{"path": "a"}', "aaaaaaaa1"), call("text_stats", "", "aaaaaaaa2")
+    world = agent_world(calls(one, two), says("done"), outcomes=(FOUND, NO_FILE))
+    assert await run(world) == "done"
+    assert world.called == [
+        ("aaaaaaaa1", "read_file", {"path": "a"}),
+        ("aaaaaaaa2", "text_stats", {}),
+    ]
+    assert world.requests[1].messages[2:] == (
+        ChatMessage("assistant", tool_calls=(one, two)),
+        ChatMessage("tool", "line one", tool_call_id="aaaaaaaa1", name="read_file"),
+        ChatMessage("tool", "Error: no such file", tool_call_id="aaaaaaaa2", name="text_stats"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "told"),
+    [
+        ("fly", "{}", "Error: there is no tool 'fly'; there are: read_file, text_stats, calculate"),
+        ("read_file", '{"path": ', "Error: the arguments are not valid JSON"),
+        ("read_file", '{"path": "\\ud800"}', "Error: the arguments are not valid JSON"),
+        ("read_file", '["a"]', "Error: the arguments must be one JSON object"),
+        ("read_file", "null", "Error: the arguments must be one JSON object"),
+    ],
+)
+async def test_a_call_that_cannot_be_made_is_explained_without_a_step(
+    name: str, arguments: str, told: str
+) -> None:
+    world = agent_world(calls(call(name, arguments)), says("done"))
+    assert await run(world) == "done"
+    assert world.called == []
+    assert list(world.steps) == [1, 2]
+    assert tool_turns(world)[0].startswith(told)
+
+
+async def test_where_nothing_is_listed_every_call_is_a_step_whatever_is_served() -> None:
+    refused = ToolRefused(code="not_found", message="there is no tool 'fly'")
+    world = agent_world(calls(call("fly", "{}")), says("done"), outcomes=(refused,), job_tools=None)
+    assert await run(world) == "done"
+    assert [name for _, name, _ in world.called] == ["fly"]
+    assert tool_turns(world) == ["Error: there is no tool 'fly'"]
+
+
+async def test_only_the_tasks_tools_are_offered_and_absent_ones_are_named() -> None:
+    task = TaskSpec(id=TASK.id, instruction="x", tools=("read_file", "fetch"))
+    world = World(ready(task), script(says("done")), TOOLS)
+    await run(world)
+    (request,) = world.requests
+    assert request.tools == (READ_FILE.schema(),)
+    assert request.messages[0].content.endswith(
+        "\nNot available now: fetch. Do without, or say that you cannot."
+    )
+
+
+async def test_a_task_may_have_no_tools_at_all() -> None:
+    world = World(ready(TaskSpec(id=TASK.id, instruction="x", tools=())), script(says("a")), TOOLS)
+    await run(world)
+    assert world.requests[0].tools == ()
+    assert "Not available" not in world.requests[0].messages[0].content
+
+
+async def test_a_listed_tool_that_went_away_is_still_a_step_on_takeover() -> None:
+    task = TaskSpec(id=TASK.id, instruction="x", tools=("read_file",))
+    world = World(
+        ready(task), script(calls(call("read_file")), says("done")), TOOLS, outcomes=(FOUND,)
+    )
+    with pytest.raises(Killed):
+        await ExecutorAgent().run(world.attempt(kill_at=5))
+    assert len(world.steps) == 2
+    world.tools.clear()
+    assert await run(world) == "done"
+    assert len(world.called) == 1
+
+
+async def test_an_empty_answer_is_asked_for_once_more() -> None:
+    world = agent_world(says(""), says("now"))
+    assert await run(world) == "now"
+    assert world.requests[1].messages[-1] == ChatMessage("user", NUDGE)
+    with pytest.raises(PermanentError, match=r"nothing|empty"):
+        await run(agent_world(says(" "), says("\n")))
+
+
+async def test_giving_up_is_a_failure_in_the_models_words() -> None:
+    with pytest.raises(PermanentError, match="I cannot open it: no tool"):
+        await run(agent_world(says("I cannot open it:\nno tool.")))
+
+
+async def test_an_endless_loop_ends() -> None:
+    turns = [calls(call("read_file"))] * MAX_TURNS
+    world = agent_world(*turns, outcomes=(FOUND,) * MAX_TURNS)
+    with pytest.raises(PermanentError, match="no answer after 12 turns"):
+        await run(world)
+
+
+async def test_an_effect_in_doubt_stops_the_task() -> None:
+    doubt = ToolRefused(code="in_doubt", message="paid or not?")
+    with pytest.raises(InDoubtError, match="paid or not"):
+        await run(agent_world(calls(call("read_file")), outcomes=(doubt,)))
+    task = tool_task("3", "read_file", {"path": "a"})
+    with pytest.raises(InDoubtError, match="paid or not"):
+        await run(World(ready(task), script(), TOOLS, (doubt,)))
+
+
+async def test_a_tool_task_is_one_call_with_its_references_resolved() -> None:
+    task = tool_task("3", "read_file", {"path": {"$ref": "1.0.path"}, "note": "{{2}}!"}, "1", "2")
+    inputs = {"1": [{"path": "b.txt"}], "2": 5}
+    world = World(ready(task, inputs=inputs), script(), TOOLS, (FOUND,))
+    assert await run(world) == ["a"]
+    assert world.called == [("direct", "read_file", {"path": "b.txt", "note": "5!"})]
+
+
+async def test_a_tool_task_fails_with_the_tools_words() -> None:
+    with pytest.raises(ToolError, match="no such file"):
+        await run(World(ready(tool_task("3", "read_file", {})), script(), TOOLS, (NO_FILE,)))
+    task = tool_task("3", "read_file", {"path": "{{9}}"})
+    with pytest.raises(InvalidInputError, match="9 refers to a task"):
+        await run(World(ready(task), script(), TOOLS))
+
+
+def by_turn(*replies: ChatReply) -> Answerer:
+    """A model that looks at how far the conversation is, so that it can be asked again."""
+
+    def answer(request: ChatRequest) -> ChatReply:
+        return replies[sum(turn.role == "assistant" for turn in request.messages)]
+
+    return answer
+
+
+async def test_killed_at_every_point_nothing_finished_is_repeated() -> None:
+    point = 0
+    while True:
+        replies = [
+            calls(call("read_file", '{"path": "a"}', "aaaaaaaa1"), call("fly", "{}", "aaaaaaaa2")),
+            says(""),
+            calls(call("text_stats", '{"path": "a"}', "aaaaaaaa3")),
+            says("the end"),
+        ]
+        world = World(ready(TASK, job_tools=LISTED), by_turn(*replies), TOOLS, [FOUND] * 3)
+        try:
+            await ExecutorAgent().run(world.attempt(kill_at=point))
+            break
+        except Killed:
+            finished = dict(world.steps)
+        assert await run(world) == "the end"
+        assert sorted(world.steps) == [1, 2, 3, 4, 5, 6]
+        assert {n: world.steps[n] for n in finished} == finished
+        point += 1
+    assert point > 10
