@@ -40,6 +40,7 @@ async def embedded_fleet(settings: Settings) -> AsyncGenerator[Settings]:
             )
             async with _workers(own):
                 yield own
+            await server.kill()  # its store goes too: nothing there is worth an orderly end
 
 
 @asynccontextmanager

@@ -13,7 +13,13 @@ import msgspec
 
 from galerne.cli.output import note
 from galerne.cli.text import one_line
-from galerne.errors import DeadlineError, GalerneError, ModelError, UnavailableError
+from galerne.errors import (
+    DeadlineError,
+    GalerneError,
+    InvalidInputError,
+    ModelError,
+    UnavailableError,
+)
 from galerne.models import ModelClient
 from galerne.settings import RoleSettings, Settings
 
@@ -25,7 +31,7 @@ _OLLAMA_ADDRESS = ("127.0.0.1", 11434)
 _OLLAMA_PATIENCE = 0.3
 _PROBE_PATIENCE = 5.0
 """Seconds for a list of models; a server that loads a model answers this at once all the same."""
-_STAND_IN = "stand-in-"
+_STAND_IN = "stand-in:"
 _LISTED = 8
 STAND_IN_NOTE = "using the stand-in model server (rule-based, no LLM)"
 
@@ -84,6 +90,8 @@ async def probe(role: ModelRole, settings: RoleSettings) -> None:
     try:
         async with ModelClient(patient) as client:
             names = await client.models()
+    except InvalidInputError:
+        raise
     except ModelError:
         return
     except DeadlineError as error:

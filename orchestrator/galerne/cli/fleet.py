@@ -4,7 +4,7 @@ import fcntl
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -15,11 +15,11 @@ from galerne.bus.background import background
 from galerne.bus.connection import connect
 from galerne.bus.server import NatsServer
 from galerne.bus.topology import provision
-from galerne.cli.endpoints import at_endpoint, resolve
+from galerne.cli.endpoints import ModelRole, at_endpoint, resolve
 from galerne.cli.options import environment
 from galerne.cli.output import answer, note, say
-from galerne.cli.runner import stop_on_signals
-from galerne.cli.server_name import shown
+from galerne.cli.runner import Stopping
+from galerne.client.patience import shown
 from galerne.errors import InvalidInputError, UnavailableError
 from galerne.runtime.supervisor import Child, ProcessChild, Supervisor
 from galerne.settings import Settings
@@ -60,39 +60,37 @@ class LocalFleet:
         pretty = log_form == "pretty" or (log_form == "auto" and sys.stderr.isatty())
         self._logging = ["--log-level", log_level, "--log-form", "pretty" if pretty else "json"]
 
-    async def run(self) -> int:
+    async def run(self, stopping: Stopping) -> int:
         """Serve until a signal comes; gives its exit code.
 
         Raises ChildFailedError, UnavailableError, InvalidInputError.
         """
         async with AsyncExitStack() as stack:
-            stopping = await stack.enter_async_context(stop_on_signals())
-            settings = await stack.enter_async_context(self._models(self._settings))
-            settings = await stack.enter_async_context(self._server(settings))
+            resolved = await resolve(self._settings)
+            settings = await stack.enter_async_context(self._server(resolved.settings))
             async with connect(settings.bus, "galerne up") as bus:
-                await provision(bus, settings)
+                await provision(bus, settings)  # from here on a job is stored, and waits
             server = settings.bus.server or ""
             answer(server)
             note(
-                f"the fleet is up; hand it a job: galerne submit --server {shown(server)}"
+                f"hand it a job: galerne submit --server {shown(server)}"
                 ' --wait "Count the words in README.md"'
             )
+            if resolved.missing:
+                settings = await stack.enter_async_context(self._models(settings, resolved.missing))
             grace = settings.worker.drain + _MARGIN
             await Supervisor().run(self._workers(settings), stopping.event, grace)
         return stopping.code
 
     @asynccontextmanager
-    async def _models(self, settings: Settings) -> AsyncGenerator[Settings]:
-        """Settings whose roles all have an endpoint, if need be of a stand-in process."""
-        resolved = await resolve(settings)
-        if not resolved.missing:
-            yield resolved.settings
-            return
+    async def _models(
+        self, settings: Settings, roles: Sequence[ModelRole]
+    ) -> AsyncGenerator[Settings]:
+        """Settings whose `roles` ask a stand-in process."""
         port = _free_port()
         child = self._process("stand-in", ["stand-in", "--port", str(port)], settings)
         async with _supervised(child, lambda: _answers(port)):
-            url = f"http://127.0.0.1:{port}"
-            yield at_endpoint(resolved.settings, resolved.missing, url)
+            yield at_endpoint(settings, roles, f"http://127.0.0.1:{port}")
 
     @asynccontextmanager
     async def _server(self, settings: Settings) -> AsyncGenerator[Settings]:

@@ -6,13 +6,11 @@ This is the only place where an error becomes a line on stderr and a code (`exit
 import argparse
 import contextlib
 import os
-import signal
 import sys
-from collections.abc import Callable, Generator, Sequence
-from types import FrameType
+from collections.abc import Callable, Sequence
 
 from galerne.cli.commands import cancel, jobs, plan, run, show, stand_in, submit, up, watch, worker
-from galerne.cli.exits import INTERRUPTED, SUCCEEDED, TERMINATED, cause, exit_code, message
+from galerne.cli.exits import SUCCEEDED, cause, exit_code, message
 from galerne.cli.parsing import Parser, Subparsers
 
 _COMMANDS: tuple[Callable[[Subparsers], None], ...] = (
@@ -37,18 +35,17 @@ to begin:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit code."""
-    with _terminated() as terminated:
-        flags: argparse.Namespace | None = None
-        try:
-            flags = _parser().parse_args(arguments)
-            code = _run(flags)
-            sys.stdout.flush()
-            return code
-        except SystemExit as end:  # argparse: help and version, or a bad flag
-            return _exit_status(end)
-        except BaseException as error:  # noqa: BLE001 - this is where every error ends
-            code = _report(cause(error), debug=flags is not None and flags.log_level == "debug")
-            return TERMINATED if terminated and code == INTERRUPTED else code
+    flags: argparse.Namespace | None = None
+    try:
+        flags = _parser().parse_args(arguments)
+        code = _run(flags)
+        sys.stdout.flush()
+        return code
+    except SystemExit as end:  # argparse: help and version, or a bad flag
+        return _exit_status(end)
+    except BaseException as error:  # noqa: BLE001 - this is where every error ends
+        debug = flags is not None and flags.log_level == "debug"
+        return _report(cause(error), debug=debug)
 
 
 def _run(flags: argparse.Namespace) -> int:
@@ -113,19 +110,3 @@ def _forget_stdout() -> None:
 
 def _exit_status(end: SystemExit) -> int:
     return end.code if isinstance(end.code, int) else SUCCEEDED
-
-
-@contextlib.contextmanager
-def _terminated() -> Generator[list[bool]]:
-    """Make SIGTERM end a command as Ctrl-C does; what is given is not empty once it came."""
-    came: list[bool] = []
-
-    def on_sigterm(_number: int, _frame: FrameType | None) -> None:
-        came.append(True)
-        signal.raise_signal(signal.SIGINT)
-
-    before = signal.signal(signal.SIGTERM, on_sigterm)
-    try:
-        yield came
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -1,56 +1,100 @@
-"""Runs a command's coroutine, on uvloop where that is installed, and turns signals into ends."""
+"""Runs a command's coroutine, on uvloop where that is installed, and turns signals into ends.
+
+A command ends at once: the first SIGINT or SIGTERM cancels it, and whatever goes wrong while it
+unwinds is of no interest any more. A service (`worker`, `up`, `stand-in`) is asked to stop, and
+only a second signal cancels it.
+"""
 
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.util import find_spec
-from typing import TypeVar
 
 import anyio
 
 from galerne.bus.background import background
-from galerne.cli.exits import INTERRUPTED, TERMINATED
+from galerne.cli.exits import INTERRUPTED, TERMINATED, SilentExit
 from galerne.runtime.supervisor import parent_gone
 
-T = TypeVar("T")
+Main = Callable[[], Awaitable[int]]
 
 
-def run_async(function: Callable[[], Awaitable[T]]) -> T:
-    """Run `function` to its end. Ctrl-C cancels it and raises KeyboardInterrupt."""
+def run_command(function: Main) -> int:
+    """Run `function` to its end; gives its exit code. Raises SilentExit when a signal came."""
+    return _run(partial(_interruptible, function))
+
+
+def run_service(function: Callable[["Stopping"], Awaitable[int]]) -> int:
+    """Run `function`, which ends by itself some time after `Stopping.event` is set."""
+    return _run(partial(_stoppable, function))
+
+
+def _run(function: Main) -> int:
     return anyio.run(function, backend_options={"use_uvloop": find_spec("uvloop") is not None})
 
 
+async def _interruptible(function: Main) -> int:
+    came: list[signal.Signals] = []
+    code = 0
+
+    async def watch() -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for number in signals:
+                came.append(number)
+                tasks.cancel_scope.cancel()
+                return  # a second Ctrl-C then interrupts the interpreter itself
+
+    try:
+        async with background(watch) as tasks:
+            code = await function()
+    except Exception:
+        if not came:
+            raise
+    if came:
+        raise SilentExit(code_of(came[0]))
+    return code
+
+
 class Stopping:
-    """Set by the first SIGTERM or SIGINT; `code` is the exit code of that."""
+    """What a service watches: `event` is set by the first signal, `code` is its exit code."""
 
     def __init__(self) -> None:
         self.event = anyio.Event()
         self.code = 0
 
-    def on_signal(self, number: signal.Signals) -> None:
-        self.code = self.code or (INTERRUPTED if number == signal.SIGINT else TERMINATED)
-        self.event.set()
 
-
-@asynccontextmanager
-async def stop_on_signals() -> AsyncGenerator[Stopping]:
-    """Turn the first SIGTERM or SIGINT into a request to stop, the second into the end."""
+async def _stoppable(function: Callable[[Stopping], Awaitable[int]]) -> int:
     stopping = Stopping()
 
     async def watch() -> None:
-        async for number in signals:
-            if stopping.event.is_set():
-                raise KeyboardInterrupt
-            stopping.on_signal(number)
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for number in signals:
+                if stopping.event.is_set():
+                    tasks.cancel_scope.cancel()
+                    return
+                stopping.code = code_of(number)
+                stopping.event.set()
 
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with background(watch):
-            yield stopping
+    code = TERMINATED
+    async with background(watch) as tasks:
+        code = await function(stopping)
+    return code
 
 
-async def stop_with_parent(parent: int | None, stopping: Stopping) -> None:
-    """Ask to stop when process `parent` has died; None: nobody to watch."""
-    if parent is None:
-        return
-    await parent_gone(parent)
-    stopping.event.set()
+def code_of(number: signal.Signals) -> int:
+    """The exit code after a signal, as shells have it."""
+    return INTERRUPTED if number == signal.SIGINT else TERMINATED
+
+
+@asynccontextmanager
+async def stopping_with(parent: int | None, stopping: Stopping) -> AsyncGenerator[None]:
+    """Ask to stop when process `parent` dies, while the context lasts; None: nobody to watch."""
+
+    async def watch() -> None:
+        if parent is not None:
+            await parent_gone(parent)
+            stopping.event.set()
+
+    async with background(watch):
+        yield

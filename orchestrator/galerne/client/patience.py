@@ -5,6 +5,7 @@ carries an id that makes a repetition the same message. So a restart of the serv
 delay, not as an error, as long as it is over within `PATIENCE`.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -29,37 +30,49 @@ async def patiently(bus: Bus, call: Callable[[], Awaitable[T]]) -> T:
     Raises what `call` raises where another try is of no use, UnavailableError where the server
     has no streams of a fleet or stays away.
     """
-    give_up = anyio.current_time() + PATIENCE
-    no_streams_after = anyio.current_time() + SETUP_PATIENCE
+    begun = anyio.current_time()
     pause = _FIRST_PAUSE
+    suspected = False
     while True:
         try:
             return await call()
         except BusyError:
             raise
         except TransientError:
-            now = anyio.current_time()
-            if bus.closed.is_set() or now >= give_up:
+            waited = anyio.current_time() - begun
+            if bus.closed.is_set() or waited >= PATIENCE:
                 raise
-            if now >= no_streams_after and not await _has_streams(bus):
-                raise no_fleet(bus) from None
+            lack = await _lack(bus) if waited >= SETUP_PATIENCE else None
+            if lack is not None and suspected:  # once may be a server that just comes back
+                raise lack from None
+            suspected = lack is not None
         await anyio.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def no_fleet(bus: Bus) -> UnavailableError:
-    return UnavailableError(
-        f"no fleet was ever started on {bus.settings.server} under the prefix"
-        f" {bus.settings.prefix!r}: start one there (`galerne up --server …`)"
-    )
-
-
-async def _has_streams(bus: Bus) -> bool:
-    """Whether the streams exist; True too where the server cannot say."""
+async def _lack(bus: Bus) -> UnavailableError | None:
+    """What the server lacks for good, as far as it can say."""
+    server = shown(bus.settings.server or "")
     try:
         await bus.api(f"STREAM.INFO.{bus.subjects.stream('SUBMIT')}")
     except NotFoundError:
-        return False
+        return UnavailableError(
+            f"no fleet was ever started on {server} under the prefix {bus.settings.prefix!r}:"
+            f" start one there (`galerne up --server {server}`)"
+        )
+    except UnavailableError:
+        if bus.connected:
+            return UnavailableError(
+                f"{server} is a NATS server without JetStream: start it with `nats-server -js`"
+            )
     except TransientError:
-        return True
-    return True
+        return None
+    return None
+
+
+_LOGIN = re.compile(r"(?<=://)[^@/,\s]*@")
+
+
+def shown(server: str) -> str:
+    """`nats://user:secret@host:4222` as `nats://host:4222`; several with commas too."""
+    return _LOGIN.sub("", server)

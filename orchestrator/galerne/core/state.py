@@ -23,7 +23,7 @@ from galerne.messages.facts import (
     Submitted,
     ToolStep,
 )
-from galerne.messages.ids import TaskId
+from galerne.messages.ids import TaskId, is_id, is_reserved
 from galerne.messages.plan import Succeeded, TaskSpec, Usage
 
 
@@ -108,7 +108,11 @@ def fold(state: JobState, fact: AnyFact, at: float) -> None:
 
 
 def _fold_ready(state: JobState, fact: Ready, task: TaskId, at: float) -> None:
-    state.ready[task] = fact
+    if not is_id(task):  # no lane carries it, so nobody will ever finish it
+        return
+    had = state.ready.get(task)
+    if had is None or (fact.lane, fact.priority) < (had.lane, had.priority):
+        state.ready[task] = fact
     state.startable.discard(task)
     if task not in state.done:
         state.under_way.add(task)
@@ -118,21 +122,28 @@ def _fold_ready(state: JobState, fact: Ready, task: TaskId, at: float) -> None:
 
 def _fold_claimed(state: JobState, fact: Claimed, task: TaskId, at: float) -> None:
     had = state.claims.get(task)
-    if had is None or (had.attempt, had.until) < (fact.attempt, fact.until):
+    if had is None or _rank(had) < _rank(fact):
         state.claims[task] = fact
     times = _times(state, task)
     times.claimed = _earlier(times.claimed, at)
 
 
+def _rank(claim: Claimed) -> tuple[int, bool, float, str, str]:
+    """The latest claim has the highest: giving back is an attempt's last word."""
+    return (claim.attempt, claim.until <= 0, claim.until, claim.by, claim.note or "")
+
+
 def _fold_planned(state: JobState, fact: Planned) -> None:
     task = fact.task.id
+    if not is_id(task) or is_reserved(task):  # its number stays open: the plan is incomplete
+        return
     state.numbers.setdefault(fact.revision, set()).add(fact.n)
     had = state.planned.get(task)
     if had is not None:
         if (had.revision, had.n) <= (fact.revision, fact.n):
             return
         for need in had.task.needs:  # the earlier place in the plan stands, whoever came first
-            state.children.get(need, set()).discard(task)
+            _forget_child(state, need, task)
     state.planned[task] = fact
     waiting = {need for need in fact.task.needs if not state.succeeded(need)}
     for need in waiting:
@@ -159,6 +170,13 @@ def _fold_done(state: JobState, fact: Done, at: float) -> None:
     for child in state.children.pop(task, ()):
         state.missing[child] -= 1
         _index_startable(state, child)
+
+
+def _forget_child(state: JobState, need: TaskId, task: TaskId) -> None:
+    waiting = state.children.get(need, set())
+    waiting.discard(task)
+    if not waiting:
+        state.children.pop(need, None)
 
 
 def _index_startable(state: JobState, task: TaskId) -> None:

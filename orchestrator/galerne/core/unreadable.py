@@ -4,29 +4,48 @@ Facts are write-once, so bytes that are no fact keep their subject for ever. Who
 that subject gets a failure that says so.
 """
 
-from galerne.messages.facts import AnyFact, Cancelled, Done, Ended, Ready
+from typing import cast
+
+from galerne.messages.facts import (
+    LANES,
+    PRIORITIES,
+    AnyFact,
+    Cancelled,
+    Done,
+    Ended,
+    Lane,
+    Priority,
+    Ready,
+)
 from galerne.messages.ids import TaskId, is_id
 from galerne.messages.plan import Failed, TaskSpec, Usage
 
 
 def meaning(name: str, error: str, at: float) -> AnyFact | None:
     """The fact to fold in place of the message under `name`; None where nobody waits for it."""
-    head, _, rest = name.partition(".")
     message = f"its record in the log is unreadable ({error[:200]})"
-    match head:
-        case "done" if is_id(rest):
+    match name.split("."):
+        case ["done", task] if is_id(task):
             outcome = Failed("invalid_message", message)
             return Done(
-                task=TaskId(rest), outcome=outcome, usage=Usage(), by="unknown", attempt=0, at=at
+                task=TaskId(task), outcome=outcome, usage=Usage(), by="unknown", attempt=0, at=at
             )
-        case "ready" if (task := rest.rpartition(".")[2]) and is_id(task):
-            # Its worker gets the same bytes and fails the task.
+        case ["ready", lane, priority, task] if _is_served(lane, priority) and is_id(task):
+            # The lane's worker gets the same bytes and fails the task.
             return Ready(
-                lane="executor", priority="normal", task=TaskSpec(id=TaskId(task)), goal=""
+                lane=cast("Lane", lane),
+                priority=cast("Priority", priority),
+                task=TaskSpec(id=TaskId(task)),
+                goal="",
             )
-        case "cancel" if not rest:
+        case ["cancel"]:
             return Cancelled(why="cancelled by an unreadable message", at=at)
-        case "end" if not rest:
+        case ["end"]:
             return Ended(status="failed", usage=Usage(), at=at, error=message)
         case _:
             return None
+
+
+def _is_served(lane: str, priority: str) -> bool:
+    """Whether a worker takes from the lane: what stands elsewhere must not pass for ready."""
+    return lane in LANES and priority in PRIORITIES

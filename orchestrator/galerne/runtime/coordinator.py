@@ -74,6 +74,7 @@ class Coordinator:
             tasks.start_soon(self._share, tasks)
             tasks.start_soon(self._sweep)
             started.set()
+            log.info("serving", partitions=self._bus.subjects.partitions)
             await stop.wait()
             await self._leave()
             tasks.cancel_scope.cancel()

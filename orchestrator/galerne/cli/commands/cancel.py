@@ -25,10 +25,10 @@ def add(commands: Subparsers) -> None:
 
 
 def run(flags: argparse.Namespace) -> int:
-    from galerne.cli.runner import run_async
+    from galerne.cli.runner import run_command
 
     settings = options.settings_of(flags)
-    return run_async(lambda: _cancel(flags, settings))
+    return run_command(lambda: _cancel(flags, settings))
 
 
 async def _cancel(flags: argparse.Namespace, settings: "Settings") -> int:

@@ -24,10 +24,10 @@ def add(commands: Subparsers) -> None:
 
 
 def run(flags: argparse.Namespace) -> int:
-    from galerne.cli.runner import run_async
+    from galerne.cli.runner import run_command
 
     settings = options.settings_of(flags)
-    return run_async(lambda: _plan(flags, settings))
+    return run_command(lambda: _plan(flags, settings))
 
 
 async def _plan(flags: argparse.Namespace, settings: "Settings") -> int:

@@ -36,10 +36,10 @@ def add(commands: Subparsers) -> None:
 
 
 def run(flags: argparse.Namespace) -> int:
-    from galerne.cli.runner import run_async
+    from galerne.cli.runner import run_command
 
     settings = options.settings_of(flags)
-    return run_async(lambda: _run(flags, settings))
+    return run_command(lambda: _run(flags, settings))
 
 
 async def _run(flags: argparse.Namespace, settings: "Settings") -> int:
@@ -59,7 +59,7 @@ async def _run(flags: argparse.Namespace, settings: "Settings") -> int:
 
 def _say_what_is_ignored(flags: argparse.Namespace, server: str) -> None:
     from galerne.cli.output import note
-    from galerne.cli.server_name import shown
+    from galerne.client.patience import shown
 
     given = [flag for flag in _MODEL_FLAGS if getattr(flags, flag) is not None]
     if given:

@@ -23,10 +23,10 @@ def add(commands: Subparsers) -> None:
 
 
 def run(flags: argparse.Namespace) -> int:
-    from galerne.cli.runner import run_async
+    from galerne.cli.runner import run_command
 
     settings = options.settings_of(flags)
-    return run_async(lambda: _show(flags, settings))
+    return run_command(lambda: _show(flags, settings))
 
 
 async def _show(flags: argparse.Namespace, settings: "Settings") -> int:

@@ -3,9 +3,13 @@
 import argparse
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from galerne.cli import options
 from galerne.cli.parsing import Subparsers, not_negative, port, positive
+
+if TYPE_CHECKING:
+    from galerne.cli.runner import Stopping
 
 
 def add(commands: Subparsers) -> None:
@@ -41,23 +45,21 @@ def add(commands: Subparsers) -> None:
 
 
 def run(flags: argparse.Namespace) -> int:
-    from galerne.cli.runner import run_async
+    from galerne.cli.runner import run_service
 
-    return run_async(lambda: _serve(flags))
+    return run_service(partial(_serve, flags))
 
 
-async def _serve(flags: argparse.Namespace) -> int:
-    from galerne.bus.background import background
+async def _serve(flags: argparse.Namespace, stopping: "Stopping") -> int:
     from galerne.cli.output import answer
-    from galerne.cli.runner import stop_on_signals, stop_with_parent
+    from galerne.cli.runner import stopping_with
     from galerne.models.standin import StandIn, StandInSettings, parse_faults
 
     settings = StandInSettings(
         pace=flags.pace, latency=flags.latency, faults=parse_faults(flags.faults)
     )
     stand_in = StandIn(settings, host=flags.host, port=flags.port, ledger=flags.ledger)
-    async with stop_on_signals() as stopping, stand_in:
+    async with stopping_with(flags.parent, stopping), stand_in:
         answer(f"{stand_in.url} stand-in model server: rule-based, no LLM")
-        async with background(partial(stop_with_parent, flags.parent, stopping)):
-            await stopping.event.wait()
+        await stopping.event.wait()
     return stopping.code

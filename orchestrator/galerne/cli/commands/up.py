@@ -8,6 +8,7 @@ they have in hand, then stops the rest.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from galerne.cli import options
 from galerne.cli.parsing import Subparsers, port, positive
 
 if TYPE_CHECKING:
+    from galerne.cli.runner import Stopping
     from galerne.settings import Settings
 
 
@@ -48,13 +50,13 @@ def add(commands: Subparsers) -> None:
 
 
 def run(flags: argparse.Namespace) -> int:
-    from galerne.cli.runner import run_async
+    from galerne.cli.runner import run_service
 
     settings = options.settings_of(flags)
-    return run_async(lambda: _up(flags, settings))
+    return run_service(partial(_up, flags, settings))
 
 
-async def _up(flags: argparse.Namespace, settings: "Settings") -> int:
+async def _up(flags: argparse.Namespace, settings: "Settings", stopping: "Stopping") -> int:
     from galerne.cli.fleet import Counts, LocalFleet
     from galerne.cli.output import note
     from galerne.runtime.supervisor import ChildFailedError
@@ -73,7 +75,7 @@ async def _up(flags: argparse.Namespace, settings: "Settings") -> int:
         log_form=flags.log_form,
     )
     try:
-        return await fleet.run()
+        return await fleet.run(stopping)
     except ChildFailedError as error:
         note(str(error))
         return error.exit_code if error.exit_code > 0 else 1

@@ -8,6 +8,7 @@ from galerne.cli import options
 from galerne.cli.parsing import Subparsers, positive
 
 if TYPE_CHECKING:
+    from galerne.cli.runner import Stopping
     from galerne.settings import Settings
 
 _ROLES = ("coordinator", "planner", "executor", "tools")
@@ -30,24 +31,21 @@ def add(commands: Subparsers) -> None:
 
 
 def run(flags: argparse.Namespace) -> int:
-    from galerne.cli.runner import run_async
+    from galerne.cli.runner import run_service
 
     settings = options.settings_of(flags)
-    return run_async(lambda: _work(flags, settings))
+    return run_service(partial(_work, flags, settings))
 
 
-async def _work(flags: argparse.Namespace, settings: "Settings") -> int:
+async def _work(flags: argparse.Namespace, settings: "Settings", stopping: "Stopping") -> int:
     import structlog
 
-    from galerne.bus.background import background
-    from galerne.cli.runner import stop_on_signals, stop_with_parent
+    from galerne.cli.runner import stopping_with
     from galerne.runtime.roles import serve
 
     log = structlog.stdlib.get_logger("galerne.worker")
     with structlog.contextvars.bound_contextvars(role=flags.role):
-        async with stop_on_signals() as stopping:
-            watch = partial(stop_with_parent, flags.parent, stopping)
-            async with background(watch):
-                await serve(flags.role, settings, stopping.event)
-            log.info("drained")
+        async with stopping_with(flags.parent, stopping):
+            await serve(flags.role, settings, stopping.event)
+        log.info("drained")
     return 0

@@ -121,7 +121,7 @@ def _count_each(clause: CountEach) -> Work:
 def _list(folder: str, pattern: str) -> Work:
     paths = yield from _paths(folder, pattern)
     unit = "files" if pattern == "*" else f"{pattern} files"
-    counted = f"{folder} has {_files(len(paths), unit)}"
+    counted = f"{_place(folder)} has {_files(len(paths), unit)}"
     return f"{counted}: {', '.join(paths)}." if paths else f"{counted}."
 
 
@@ -148,7 +148,7 @@ def _search(clause: Search) -> Work:
     left = len(matches) - len(shown)
     shown += [f"  and {left} more"] if left else []
     end = ":" if shown else "."
-    return "\n".join((f"{clause.path} has {len(matches)} {unit}{end}", *shown))
+    return "\n".join((f"{_place(clause.path)} has {len(matches)} {unit}{end}", *shown))
 
 
 def _read(clause: ReadFile) -> Work:
@@ -172,7 +172,9 @@ def _compute(expression: str) -> Work:
 
 def _combine(clause: Combine, readings: Sequence[Reading]) -> Work:
     sentences: list[str] = []
-    for unit, group in by_unit(readings, clause.unit).items():
+    groups = by_unit(readings, clause.unit)
+    several = {unit: group for unit, group in groups.items() if len(group) > 1}
+    for unit, group in (several or groups).items():
         match clause.how:
             case "total":
                 title, expression = f"total of {names(group)}", _sum(group)
@@ -221,7 +223,7 @@ def _calculate(expression: str) -> Generator[Uses, tuple[str, ...], tuple[str, s
     (content,) = yield (ToolUse("calculate", {"expression": expression}),)
     value = (json_object(content) or {}).get("value")
     if not isinstance(value, str) or not is_number(value):
-        raise CannotError(f"the tool calculate failed for {expression}: {first_line(content)}")
+        raise _failed("calculate", expression, content)
     approximate = (json_object(content) or {}).get("approx")
     return value, approximate if isinstance(approximate, str) else ""
 
@@ -230,7 +232,7 @@ def _counted(content: str, units: tuple[Unit, ...], path: str) -> str:
     stats = json_object(content) or {}
     counts = {unit: stats.get(unit) for unit in units}
     if not all(isinstance(value, int) for value in counts.values()):
-        raise CannotError(f"the tool text_stats failed for {path}: {first_line(content)}")
+        raise _failed("text_stats", path, content)
     return counts_sentence(path, {unit: int(value or 0) for unit, value in counts.items()})
 
 
@@ -239,14 +241,17 @@ def _decoded(content: str, kind: Any, tool: str, what: str) -> Any:
     try:
         return msgspec.json.decode(content, type=kind)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
-        said = first_line(content)
-        raise CannotError(f"the tool {tool} gave no list for {what}: {said}") from error
+        raise _failed(tool, what, content) from error
 
 
 def _check(content: str, tool: str, what: str) -> None:
     if content.startswith("Error:"):
-        said = first_line(content.removeprefix("Error:"))
-        raise CannotError(f"the tool {tool} failed for {what}: {said}")
+        raise _failed(tool, what, content)
+
+
+def _failed(tool: str, what: str, content: str) -> CannotError:
+    said = first_line(content.removeprefix("Error:")).rstrip(".")
+    return CannotError(f"the tool {tool} failed for {what}: {said}")
 
 
 def _sum(group: Sequence[Reading]) -> str:
@@ -259,6 +264,10 @@ def _operand(reading: Reading) -> str:
 
 def _about(approximate: str, unit: str) -> str:
     return f"\nThat is about {amount(approximate, unit)}." if approximate else ""
+
+
+def _place(path: str) -> str:
+    return "The root folder" if path == "." else path
 
 
 def _files(count: int, unit: str) -> str:

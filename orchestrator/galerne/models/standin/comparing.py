@@ -100,4 +100,4 @@ def _ranked(group: Readings, first: Order) -> str:
         steps.append(f"{listing(tuple(r.name for r in equal))} ({value}{each})")
     unit = f" by {group[0].unit}" if group[0].unit else ""
     other = "least" if first == "most" else "most"
-    return f"Ranked{unit}, from {first} to {other}: {', then '.join(steps)}."
+    return f"Ranked{unit}, from {first} to {other}: {', '.join(steps)}."

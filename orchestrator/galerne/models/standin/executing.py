@@ -98,7 +98,7 @@ def _check_results(clause: Clause, results: Sequence[Part]) -> None:
         return
     for part in results:
         if not readings_of(part.text) or "\nI cannot: " in part.text:
-            said = first_line(part.text, 160)
+            said = first_line(part.text, 160).removeprefix("I cannot: ").rstrip(".")
             raise CannotError(f"the result of task {part.title} is not only numbers ({said})")
 
 

@@ -32,6 +32,7 @@ _HAS_COUNTS = re.compile(
     rf"(?P<name>.+) has (?P<counts>\d{{1,30}} (?:{_UNIT})"
     rf"(?:, \d{{1,30}} (?:{_UNIT})){{0,3}}(?: and \d{{1,30}} (?:{_UNIT}))?)\."
 )
+_COUNT = re.compile(rf"(?P<value>\d+) (?P<unit>{_UNIT})")
 _HAS_MATCHES = re.compile(
     r"(?P<name>.+?) has (?P<value>\d{1,30}) (?P<unit>lines? that mentions? .+)[.:]"
 )
@@ -117,8 +118,8 @@ def _from_line(line: str) -> Iterator[Reading]:
         return
     counts = _HAS_COUNTS.fullmatch(line)
     if counts:
-        for part in re.findall(rf"(\d+) ({_UNIT})", counts["counts"], re.ASCII):
-            yield Reading(counts["name"], PLURAL.get(part[1], part[1]), part[0])
+        for part in _COUNT.finditer(counts["counts"]):
+            yield Reading(counts["name"], _plural(part["unit"]), part["value"])
         return
     for form in _FORMS:
         match = form.fullmatch(line)
