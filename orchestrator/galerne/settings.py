@@ -4,6 +4,7 @@ Three sources, the later wins: the TOML file, `GALERNE_*` variables, command-lin
 variable is the path in capitals: `GALERNE_EXECUTOR_ENDPOINT` is `endpoint` in `[executor]`.
 """
 
+import math
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -214,8 +215,11 @@ def _convert(tables: Overrides, source: str, *, strict: bool) -> Settings:
 def _check_ranges(settings: Settings, source: str) -> None:
     for section in Settings.__struct_fields__:
         for field, value in msgspec.structs.asdict(getattr(settings, section)).items():
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if number and field != "temperature" and value <= 0:
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                continue
+            may_be_zero = field == "temperature"
+            if not math.isfinite(value) or value < 0 or (value == 0 and not may_be_zero):
+                least = "0 or more" if may_be_zero else "above 0"
                 raise InvalidSettingsError(
-                    f"{source}: {section}.{field} must be above 0, not {value}"
+                    f"{source}: {section}.{field} must be {least}, not {value}"
                 )

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+
 from galerne.bus.server import NatsServer
 from galerne.models.standin import LedgerEntry, read_ledger
 

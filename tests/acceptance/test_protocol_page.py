@@ -325,7 +325,7 @@ async def test_a_job_is_cancelled_by_the_command_on_the_page(tmp_path: Path) -> 
         await connection.request("galerne.submit.acme", submit)
         cancel = json.dumps(shown("recorded=cancel")[0]).encode()
         await connection.request("galerne.command.acme", cancel)
-        while not (seen and seen[-1].subject.endswith(".end")):
+        while not (seen and seen[-1].subject == "galerne.live.acme.job-1.end"):
             seen.append(await live.next_msg(20))
     assert json.loads(seen[-1].data)["status"] == "cancelled"
     (why,) = [fact for fact in seen if fact.subject == "galerne.live.acme.job-1.cancel"]

@@ -4,14 +4,16 @@ Programs run as a reader would run them, in a process of their own, against a re
 fleet and the stand-in; only the addresses in them are replaced.
 """
 
+import contextlib
 import os
 import pty
 import re
 import shlex
 import socket
+import subprocess
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import anyio
@@ -38,9 +40,11 @@ ADDRESSES = {"nats://127.0.0.1:4222": "server", "http://127.0.0.1:11434": "endpo
 """An address as the page writes it → which one of the running fleet it stands for."""
 
 
-async def run(*command: str | Path, cwd: Path = ROOT, **variables: str) -> str:
+async def run(
+    *command: str | Path, cwd: Path = ROOT, variables: Mapping[str, str] | None = None
+) -> str:
     """Run to the end and give its stdout; a failure shows everything it said."""
-    environment = {**os.environ, "PYTHONWARNINGS": "error", **variables}
+    environment = {**os.environ, "PYTHONWARNINGS": "error", **(variables or {})}
     with anyio.fail_after(PATIENCE):
         done = await anyio.run_process(
             [str(part) for part in command], cwd=cwd, env=environment, check=False
@@ -102,7 +106,7 @@ async def test_an_example_runs(example: Path, tmp_path: Path) -> None:
             "GALERNE_PLANNER_ENDPOINT": running.endpoint,
             "GALERNE_PLANNER_MODEL": "mixtral-8x22b",
         }
-        said = await run(sys.executable, example, **variables)
+        said = await run(sys.executable, example, variables=variables)
     match example.stem:
         case "submit":
             assert f"README.md has {len(TEXT.split())} words." in said
@@ -178,7 +182,7 @@ def _toml(label: str) -> list[Block]:
 
 
 def commands() -> list[tuple[str, list[str]]]:
-    """Each command that the page's shell blocks or running text name, with the flags it is given."""
+    """The commands in the page's shell blocks and running text, with the flags of each."""
     lines = "\n".join(block.text for block in blocks(README, "sh")).replace("\\\n", " ")
     calls = [*lines.splitlines(), *re.findall(r"`(galerne [^`]+)`", TEXT)]
     found: list[tuple[str, list[str]]] = []
@@ -266,22 +270,21 @@ async def test_the_demo_prints_what_the_page_shows() -> None:
 
 def on_a_terminal(command: Sequence[str]) -> str:
     """Run a command on a pseudo-terminal; gives what it printed, without escape sequences."""
-    process, terminal = pty.fork()
-    if process == 0:
-        os.chdir(ROOT)
-        os.environ.update(TERM="xterm", COLUMNS="100", LINES="40")
-        os.execv(command[0], list(command))
+    ours, theirs = pty.openpty()
+    variables = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
     pieces: list[bytes] = []
     try:
-        while piece := os.read(terminal, 65536):
-            pieces.append(piece)
-    except OSError:  # Linux says so when the other side is closed
-        pass
+        with subprocess.Popen(
+            command, cwd=ROOT, env=variables, stdin=theirs, stdout=theirs, stderr=theirs
+        ) as process:
+            os.close(theirs)
+            with contextlib.suppress(OSError):  # Linux says so when the other side is closed
+                while piece := os.read(ours, 65536):
+                    pieces.append(piece)
     finally:
-        os.close(terminal)
-        _, status = os.waitpid(process, 0)
+        os.close(ours)
     text = re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", b"".join(pieces).decode())
-    assert os.waitstatus_to_exitcode(status) == 0, text
+    assert process.returncode == 0, text
     return text.replace("\r", "\n")
 
 

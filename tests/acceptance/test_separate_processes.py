@@ -5,9 +5,9 @@ from pathlib import Path
 
 import anyio
 import pytest
-from galerne import Client, JobFailedError
 
 from acceptance.fleet import Fleet, fleet
+from galerne import Client, JobFailedError
 
 pytestmark = pytest.mark.anyio
 

@@ -19,12 +19,18 @@ import anyio
 import msgspec
 import nats.errors
 import structlog
-from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from galerne.bus import mapping
 from galerne.bus.background import background
+from galerne.bus.wire import (
+    TolerantClient,
+    check_subject,
+    message_size,
+    server_urls,
+    without_password,
+)
 from galerne.errors import (
     DeadlineError,
     GalerneError,
@@ -73,7 +79,7 @@ class Waiting:
 class Bus:
     """The connection. Made by `connect`; everything else in `galerne.bus` takes one."""
 
-    def __init__(self, client: NatsClient, settings: BusSettings) -> None:
+    def __init__(self, client: TolerantClient, settings: BusSettings) -> None:
         self.settings = settings
         self.subjects = Subjects(settings.prefix, settings.partitions)
         self.closed = anyio.Event()
@@ -94,12 +100,17 @@ class Bus:
         reply: str = "",
         headers: dict[str, str] | None = None,
     ) -> None:
-        """Publish without an acknowledgement. Raises TooLargeError, UnavailableError."""
-        size = len(data) + sum(len(k) + len(v) + 4 for k, v in (headers or {}).items())
-        if size > self.settings.max_payload + HEADROOM:
-            raise TooLargeError(
-                f"a message of {size} bytes is over the limit of {self.settings.max_payload}"
-            )
+        """Publish without an acknowledgement.
+
+        Raises TooLargeError, InvalidInputError (no subject), UnavailableError.
+        """
+        check_subject(subject)
+        if reply:
+            check_subject(reply)
+        size = message_size(data, headers)
+        limit = min(self.settings.max_payload + HEADROOM, self._client.max_payload)
+        if size > limit:
+            raise TooLargeError(f"a message of {size} bytes is over the limit of {limit}")
         try:
             await self._client.publish(subject, data, reply, headers)
         except (nats.errors.Error, OSError) as error:
@@ -124,8 +135,11 @@ class Bus:
         if expected is not None:
             headers["Nats-Expected-Last-Subject-Sequence"] = str(expected)
         answer = await self.request(subject, data, headers=headers or None)
-        ack = _json_object(answer, f"publishing to {subject}")
-        return int(ack["seq"])
+        doing = f"publishing to {subject}"
+        sequence = _json_object(answer, doing).get("seq")
+        if not isinstance(sequence, int):
+            raise UnavailableError(f"{doing}: what answers there is not JetStream")
+        return sequence
 
     async def request(
         self,
@@ -154,7 +168,7 @@ class Bus:
         finally:
             self.forget(reply)
         if answer.headers.get("Status") == "503":
-            raise UnavailableError(f"nobody answers on {subject}: is that service running?")
+            raise mapping.of_no_responders(subject)
         return answer
 
     async def api(self, name: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -230,8 +244,8 @@ class Bus:
     @asynccontextmanager
     async def open(self, name: str) -> AsyncGenerator[Self]:
         """Connect, and serve replies until the context ends; `connect` is the way in."""
-        await self._connect(name)
         try:
+            await self._connect(name)
             await self._client.subscribe(f"{self._inbox}.*", cb=self._on_reply)  # pyright: ignore[reportUnknownMemberType] - its optional Future is untyped
             async with background(self._sweep):
                 yield self
@@ -240,18 +254,23 @@ class Bus:
                 await self._client.close()
 
     async def _connect(self, name: str) -> None:
-        server = self.settings.server or ""
+        urls = server_urls(self.settings.server or "")
+        server = without_password(", ".join(urls))
         where = f"no NATS server answers at {server}"
         advice = "start one (`galerne up` prints its URL) or give another --server"
 
+        refused: list[Exception] = []
+
         async def on_error(error: Exception) -> None:  # must never raise: it would end the reader
             log.debug("nats", error=f"{type(error).__name__}: {error}")
+            if mapping.is_refusal(error):
+                refused.append(error)
 
         patience = self.settings.connect_timeout
         try:
             with anyio.fail_after(patience):
                 await self._client.connect(
-                    [url.strip() for url in server.split(",")],
+                    urls,
                     name=name,
                     error_cb=on_error,
                     reconnected_cb=self._on_reconnected,
@@ -266,6 +285,8 @@ class Bus:
                     skip_subject_validation=True,
                 )
         except TimeoutError as error:
+            if refused:  # nats-py tries on, but no second try makes the credentials right
+                raise InvalidSettingsError(f"{server} refused the credentials") from refused[0]
             raise UnavailableError(f"{where} within {patience:g} s: {advice}") from error
         except (nats.errors.NoServersError, OSError) as error:
             raise UnavailableError(f"{where}: {advice}") from error
@@ -283,7 +304,10 @@ class Bus:
     async def _on_reconnected(self) -> None:
         self._fail_all(UnavailableError("the connection to the NATS server was lost"))
         for callback in list(self._reconnected):
-            callback()
+            try:
+                callback()
+            except Exception:
+                log.exception("a listener for reconnections failed")
 
     async def _on_disconnected(self) -> None:
         self._fail_all(UnavailableError("the connection to the NATS server was lost"))
@@ -295,7 +319,7 @@ class Bus:
     def _fail_all(self, error: GalerneError) -> None:
         waiting, self._waiting = self._waiting, {}
         for one in waiting.values():
-            one.fail(error)
+            _fail(one, error)
 
     async def _sweep(self) -> None:
         """Fail what has waited beyond its deadline, until cancelled."""
@@ -304,8 +328,7 @@ class Bus:
             now = anyio.current_time()
             late = [token for token, one in self._waiting.items() if one.deadline < now]
             for token in late:
-                waiting = self._waiting.pop(token)
-                waiting.fail(DeadlineError("the NATS server did not answer in time"))
+                _fail(self._waiting.pop(token), DeadlineError("no answer came in time"))
 
 
 HEADROOM = 128 * 1024
@@ -323,7 +346,7 @@ async def connect(settings: BusSettings, name: str) -> AsyncGenerator[Bus]:
             "no NATS server is configured: give --server URL or set GALERNE_SERVER"
             " (`galerne up` starts one and prints its URL)"
         )
-    async with Bus(NatsClient(), settings).open(name) as bus:
+    async with Bus(TolerantClient(), settings).open(name) as bus:
         yield bus
 
 
@@ -331,12 +354,24 @@ def _message(message: Msg) -> Message:
     return Message(message.subject, message.data, message.reply, message.headers or {})
 
 
+def _fail(waiting: Waiting, error: GalerneError) -> None:
+    """End a wait; a bug in one waiter must not leave the others waiting."""
+    try:
+        waiting.fail(error)
+    except Exception:
+        log.exception("a reply's end could not be handled")
+
+
 def _json_object(message: Message, doing: str) -> dict[str, Any]:
     """The answer of JetStream as a dict. Raises its `error` as ours."""
     try:
         answer = msgspec.json.decode(message.data, type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        raise UnavailableError(f"{doing}: JetStream is not enabled on this server") from error
-    if "error" in answer:
-        raise mapping.of_api_error(answer["error"], doing)
-    return answer
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnavailableError(f"{doing}: what answers there is not JetStream") from error
+    match answer.get("error"):
+        case None:
+            return answer
+        case dict() as problem:
+            raise mapping.of_api_error(problem, doing)
+        case _:
+            raise UnavailableError(f"{doing}: what answers there is not JetStream")

@@ -21,6 +21,8 @@ _WRONG_SEQUENCE = frozenset({10071, 10164})
 """JetStream: the subject's last sequence is not the expected one (one server, a cluster)."""
 _NO_ROOM = frozenset({10077, 10023, 10047})
 """A limit of the stream, the resources of the server, its storage."""
+_TOO_LARGE = 10054
+"""A stream's own limit of the size of a message."""
 _NOT_FOUND = frozenset({10014, 10037, 10059})
 """No such consumer, message, stream."""
 
@@ -56,6 +58,8 @@ def of_api_error(error: dict[str, Any], doing: str) -> GalerneError:
     text = f"{doing}: {error.get('description', error)}"
     if number in _WRONG_SEQUENCE:
         return ConflictError(text)
+    if number == _TOO_LARGE:
+        return TooLargeError(text)
     if number in _NO_ROOM:
         return BusyError(f"{text} (JetStream error {number})")
     if number in _NOT_FOUND:
@@ -63,3 +67,17 @@ def of_api_error(error: dict[str, Any], doing: str) -> GalerneError:
     if error.get("code") in {408, 503}:
         return UnavailableError(text)
     return PermanentError(f"{text} (JetStream error {number})")
+
+
+def of_no_responders(subject: str) -> GalerneError:
+    """The server's answer where nothing listens."""
+    if subject.startswith("$JS.API."):
+        return UnavailableError(
+            "JetStream does not answer: start nats-server with `-js`, or wait if it just started"
+        )
+    return UnavailableError(f"nobody answers on {subject}: no service and no stream is there")
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether the server has turned the credentials down."""
+    return isinstance(error, nats.errors.AuthorizationError) or "authorization" in str(error).lower()

@@ -79,6 +79,7 @@ def streams(subjects: Subjects, settings: Settings) -> list[dict[str, Any]]:
             **common,
             "name": subjects.stream("TASKS"),
             "retention": "workqueue",
+            "max_msg_size": -1,  # sourcing adds a header to what EVENTS has let in
             "sources": [
                 {
                     "name": subjects.stream("EVENTS"),
@@ -155,6 +156,7 @@ async def _ensure_stream(bus: Bus, wanted: dict[str, Any]) -> None:
         log.debug("a stream was created", stream=name)
         return
     have = info["config"]
+    _check_owner(name, have, wanted)
     _check_partitions(name, have, wanted)
     if _differs(have, wanted):
         try:
@@ -164,6 +166,16 @@ async def _ensure_stream(bus: Bus, wanted: dict[str, Any]) -> None:
                 f"stream {name} is set up differently and cannot be changed: {error}"
             ) from error
         log.info("a stream was brought up to date", stream=name)
+
+
+def _check_owner(name: str, have: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Two prefixes that differ only in case or dots would share the names of their streams."""
+    holds, wants = have.get("subjects") or [], wanted.get("subjects") or []
+    if sorted(holds) != sorted(wants):
+        raise InvalidSettingsError(
+            f"stream {name} holds {', '.join(holds) or 'no subjects'} instead of"
+            f" {', '.join(wants) or 'none'}: it belongs to others, so set another bus.prefix"
+        )
 
 
 def _check_partitions(name: str, have: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -200,8 +212,10 @@ def _contains(have: Any, wanted: Any) -> bool:
 async def _ensure_consumer(bus: Bus, stream: str, wanted: dict[str, Any]) -> None:
     name = wanted["durable_name"]
     body = {"stream_name": stream, "config": wanted}
-    answer = await bus.api(f"CONSUMER.CREATE.{stream}.{name}", body)  # creates or updates
+    advice = f"consumer {name} of {stream} is set up differently: delete it and start again"
+    try:
+        answer = await bus.api(f"CONSUMER.CREATE.{stream}.{name}", body)  # creates or updates
+    except PermanentError as error:
+        raise InvalidSettingsError(f"{advice} ({error})") from error
     if not _contains(answer["config"], wanted):
-        raise InvalidSettingsError(
-            f"consumer {name} of {stream} kept another configuration: delete it and start again"
-        )
+        raise InvalidSettingsError(advice)

@@ -90,13 +90,14 @@ def _report(error: BaseException, *, debug: bool) -> int:
     """Say what went wrong in one line; gives the exit code."""
     if isinstance(error, BrokenPipeError):
         _forget_stdout()
-    if debug and not isinstance(error, KeyboardInterrupt | BrokenPipeError):
-        import traceback
-
-        traceback.print_exception(error)
     line = message(error)
     if line:
         from galerne.cli.output import note
+
+        if debug:
+            import traceback
+
+            traceback.print_exception(error)
 
         note(line)
     return exit_code(error)

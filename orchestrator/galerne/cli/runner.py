@@ -76,10 +76,9 @@ async def _stoppable(function: Callable[[Stopping], Awaitable[int]]) -> int:
                 stopping.code = code_of(number)
                 stopping.event.set()
 
-    code = TERMINATED
     async with background(watch) as tasks:
-        code = await function(stopping)
-    return code
+        return await function(stopping)
+    return stopping.code  # a second signal has cancelled it
 
 
 def code_of(number: signal.Signals) -> int:

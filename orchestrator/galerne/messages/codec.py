@@ -1,6 +1,6 @@
 """Bytes to messages and back, with decoders made once (three times faster than one a call)."""
 
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -10,8 +10,6 @@ from galerne.messages.live import CoordinatorPresent, Delta, Quarantined
 from galerne.messages.requests import Command, Submit
 from galerne.messages.subjects import fact_name
 from galerne.messages.tools import CallTool, ToolReply, ToolsPresent
-
-T = TypeVar("T")
 
 _encoder = msgspec.json.Encoder()
 encode = _encoder.encode
@@ -28,7 +26,8 @@ class Decoder:
         try:
             return self._decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidMessageError(f"this is not {self._what}: {error}") from error
+            reason = " ".join(str(error).split())
+            raise InvalidMessageError(f"this is not {self._what}: {reason}") from error
 
 
 _fact = Decoder(AnyFact, "a fact")

@@ -33,9 +33,13 @@ def check_id(value: str, what: str) -> str:
 def job_id_of_key(tenant: TenantId, key: str) -> JobId:
     """The job that an idempotency key stands for: the same key is the same job.
 
-    The first 24 hexadecimal digits of sha256(tenant NUL key), with `k-` in front.
+    The first 24 hexadecimal digits of sha256(tenant NUL key), with `k-` in front. Raises
+    InvalidInputError for text that has no UTF-8 form.
     """
-    digest = hashlib.sha256(f"{tenant}\0{key}".encode()).hexdigest()
+    try:
+        digest = hashlib.sha256(f"{tenant}\0{key}".encode()).hexdigest()
+    except UnicodeEncodeError as error:
+        raise InvalidInputError("the idempotency key is not valid Unicode text") from error
     return JobId(f"k-{digest[:24]}")
 
 

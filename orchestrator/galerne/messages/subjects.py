@@ -117,13 +117,13 @@ class Subjects:
         head = self._events_tokens
         if len(tokens) < head + 4 or not subject.startswith(f"{self.prefix}.ev."):
             raise InvalidMessageError(f"{subject[:200]!r} is not a subject of the log")
-        part, tenant, job = tokens[head : head + 3]
-        if not (part.isdecimal() and part.isascii() and is_id(tenant) and is_id(job)):
-            raise InvalidMessageError(f"{subject[:200]!r} has a bad part, tenant or job")
-        if int(part) != part_of(job, self.partitions):
+        part, tenant, job, *name = tokens[head:]
+        if not all(is_id(token) for token in (tenant, job, *name)):
+            raise InvalidMessageError(f"{subject[:200]!r} has a token that is no id")
+        right = part_of(job, self.partitions)
+        if part != str(right):  # compared as text: 07 would be a second place for the same fact
             raise InvalidMessageError(f"{subject[:200]!r} is in the wrong part of the log")
-        address = JobAddress(int(part), TenantId(tenant), JobId(job))
-        return address, ".".join(tokens[head + 3 :])
+        return JobAddress(right, TenantId(tenant), JobId(job)), ".".join(name)
 
     # lanes
 
@@ -136,7 +136,8 @@ class Subjects:
         """Raises InvalidMessageError."""
         tokens = subject.split(".")
         head = self._events_tokens
-        if len(tokens) != head + 5 or not all(is_id(token) for token in tokens[head:]):
+        ids = all(is_id(token) for token in tokens[head:])
+        if len(tokens) != head + 5 or not ids or not subject.startswith(f"{self.prefix}.task."):
             raise InvalidMessageError(f"{subject[:200]!r} is not a subject of a lane")
         lane, priority, tenant, job, task = tokens[head:]
         return TaskAddress(lane, priority, TenantId(tenant), JobId(job), TaskId(task))

@@ -34,8 +34,10 @@ COUNT_PROTOCOL = ("Count the words of docs/protocol.md.", ())
         "Please count the words in 'README.md' and in “docs/protocol.md”. Which is longer?",
         "Which is longer, README.md or docs/protocol.md?",
         "Could you find out which is longer: README.md or docs/protocol.md?",
-        "How many words are there in the files README.md and docs/protocol.md? "
-        "Determine which is longer, and report the results.",
+        (
+            "How many words are there in the files README.md and docs/protocol.md? "
+            "Determine which is longer, and report the results."
+        ),
     ],
 )
 def test_one_wish_has_many_phrasings(goal: str) -> None:
@@ -85,8 +87,10 @@ def test_one_wish_has_many_phrasings(goal: str) -> None:
             ],
         ),
         (
-            "Count the words and lines of a.txt and b.txt; sort them by lines, shortest first; "
-            "and the average",
+            (
+                "Count the words and lines of a.txt and b.txt; sort them by lines, shortest first; "
+                "and the average"
+            ),
             [
                 ("Count the words and lines of a.txt.", ()),
                 ("Count the words and lines of b.txt.", ()),

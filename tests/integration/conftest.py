@@ -1,0 +1,46 @@
+"""A real nats-server for each test that asks for one, and settings that make leases short."""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from galerne.bus.server import NatsServer
+from galerne.settings import (
+    BusSettings,
+    CoordinatorSettings,
+    Settings,
+    ToolSettings,
+    WorkerSettings,
+)
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncGenerator[NatsServer]:
+    """On a free port, with its store under `tmp_path`; it may be killed and started again."""
+    one = NatsServer(tmp_path / "nats")
+    await one.start()
+    try:
+        yield one
+    finally:
+        await one.stop()
+
+
+@pytest.fixture
+def settings(server: NatsServer, tmp_path: Path) -> Settings:
+    """For that server: few parts, leases and heartbeats of a fraction of their defaults."""
+    return Settings(
+        bus=BusSettings(server=server.url, partitions=2),
+        worker=WorkerSettings(
+            concurrency=4,
+            lease=2.0,
+            clock_margin=0.2,
+            heartbeat=0.3,
+            max_attempts=3,
+            retry_delay=0.02,
+            drain=5.0,
+            spool=str(tmp_path / "spool"),
+        ),
+        coordinator=CoordinatorSettings(presence=0.3, ack_wait=1.5, sweep=3.0),
+        tools=ToolSettings(concurrency=4, heartbeat=0.1),
+    )

@@ -1,0 +1,125 @@
+"""Flags: what they become, and what is said about wrong ones."""
+
+import argparse
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galerne.cli import options
+from galerne.cli.commands.submit import inputs_of
+from galerne.cli.main import main
+from galerne.cli.parsing import names, not_negative, port, positive
+from galerne.errors import InvalidInputError
+from galerne.settings import BusSettings, RoleSettings, Settings, load_settings
+
+
+def test_one_endpoint_serves_both_roles_and_a_roles_own_wins() -> None:
+    flags = argparse.Namespace(endpoint="http://a", executor_endpoint="http://b", server=None)
+    assert options.overrides(flags) == {
+        "planner": {"endpoint": "http://a"},
+        "executor": {"endpoint": "http://b"},
+    }
+
+
+def test_a_flag_that_was_not_given_overrides_nothing() -> None:
+    assert options.overrides(argparse.Namespace(server=None, root=None)) == {}
+
+
+settings = st.builds(
+    Settings,
+    bus=st.builds(
+        BusSettings,
+        server=st.none() | st.just("nats://user:secret@host:4222"),
+        partitions=st.integers(1, 99),
+        connect_timeout=st.floats(0.001, 1e6),
+    ),
+    planner=st.builds(RoleSettings, model=st.text("abc-x:7", min_size=1), api_key=st.just("key")),
+)
+
+
+@given(settings)
+def test_another_process_gets_the_same_settings_by_variables(given_settings: Settings) -> None:
+    assert load_settings(environ=options.environment(given_settings)) == given_settings
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["jobs", "--bogus"],
+        ["jobs", "--limit", "0"],
+        ["frobnicate"],
+        [],
+        ["run"],
+        ["worker", "cook"],
+        ["stand-in", "--pace", "nan"],
+        ["stand-in", "--port", "65536"],
+        ["submit", "x", "--priority", "urgent"],
+        ["up", "--executors", "none"],
+    ],
+)
+def test_a_bad_command_line_is_one_line_and_2(
+    arguments: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("galerne: ")
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"]])
+def test_help_is_on_stdout(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    printed = capfd.readouterr()
+    assert "galerne" in printed.out
+    assert printed.err == ""
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "x", "", "²"])
+def test_positive_refuses(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        positive(text)
+
+
+def test_what_types_accept() -> None:
+    assert positive("12") == 12
+    assert port("0") == 0
+    assert not_negative("0.5") == 0.5
+    assert names("a, b,,c") == ("a", "b", "c")
+
+
+def test_inputs_are_texts_files_and_objects(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("plain\n")
+    (tmp_path / "one.json").write_bytes(msgspec.json.encode([1, 2]))
+    (tmp_path / "many.json").write_bytes(msgspec.json.encode({"b": 1, "c": None}))
+    given_inputs = [
+        "a=1=2",
+        f"notes=@{tmp_path / 'notes.txt'}",
+        f"one=@{tmp_path / 'one.json'}",
+        f"@{tmp_path / 'many.json'}",
+    ]
+    assert inputs_of(given_inputs) == {
+        "a": "1=2",
+        "notes": "plain\n",
+        "one": [1, 2],
+        "b": 1,
+        "c": None,
+    }
+
+
+@pytest.mark.parametrize("text", ["novalue", "=x", "a=@/no/such/file", "@/no/such.json"])
+def test_unusable_inputs_are_refused(text: str) -> None:
+    with pytest.raises(InvalidInputError):
+        inputs_of([text])
+
+
+def test_inputs_that_are_no_object_or_no_json_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(InvalidInputError, match="object"):
+        inputs_of([f"@{tmp_path / 'list.json'}"])
+    with pytest.raises(InvalidInputError, match="not JSON"):
+        inputs_of([f"x=@{tmp_path / 'broken.json'}"])

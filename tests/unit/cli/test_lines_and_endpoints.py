@@ -1,0 +1,122 @@
+"""Plain progress lines, and the choice of a model endpoint: both are functions."""
+
+import pytest
+
+from galerne.cli.endpoints import OLLAMA, at_endpoint, probe, serves, use_ollama
+from galerne.cli.lines import change_line
+from galerne.client.patience import shown
+from galerne.core.state import JobState, fold
+from galerne.errors import UnavailableError
+from galerne.messages.facts import (
+    AnyFact,
+    Cancelled,
+    Claimed,
+    Done,
+    Ended,
+    JobSpec,
+    PlanEnded,
+    Planned,
+    Ready,
+    Submitted,
+)
+from galerne.messages.ids import JobId, TaskId, TenantId
+from galerne.messages.plan import Failed, Rejected, Succeeded, TaskSpec, Usage
+from galerne.models.standin import StandIn
+from galerne.settings import RoleSettings, Settings
+
+ONE = TaskId("1")
+
+
+def said(*facts: AnyFact) -> list[str]:
+    state, lines = JobState(), []
+    for at, fact in enumerate(facts):
+        fold(state, fact, float(at))
+        line = change_line(fact, state)
+        if line is not None:
+            lines.append(line)
+    return lines
+
+
+def test_a_jobs_story_is_a_line_for_each_change() -> None:
+    spec = TaskSpec(id=ONE, instruction="Count\nwords", needs=(TaskId("0"),))
+    ready = Ready(lane="executor", priority="normal", task=spec, goal="g")
+    assert said(
+        Submitted(job=JobSpec(id=JobId("j"), tenant=TenantId("t"), goal="Do \x1b[1mit"), at=0.0),
+        Planned(revision=1, n=1, task=spec),
+        PlanEnded(revision=1, count=1, rejected=(Rejected("unknown tool 'x'", "{}"),)),
+        ready,
+        Claimed(task=ONE, by="executor-1", until=9.0, attempt=2),
+        Done(task=ONE, outcome=Succeeded(3), usage=Usage(), by="e", attempt=2, at=5.0),
+        Cancelled(why="enough", at=6.0),
+        Ended(status="cancelled", usage=Usage(), at=7.0, error="enough"),
+    ) == [
+        "j: Do it",
+        "planned 1 (agent after 0): Count words",
+        "the plan lacks 1 unusable tasks: unknown tool 'x'",
+        "1 runs on executor-1, attempt 2",
+        "1 succeeded in 1.0s",
+        "to be cancelled: enough",
+        "the job was cancelled after 7.0s",
+    ]
+
+
+def test_a_failure_says_why() -> None:
+    done = Done(
+        task=ONE, outcome=Failed("tool", "no file\x07"), usage=Usage(), by="e", attempt=1, at=1.0
+    )
+    assert said(done) == ["1 failed: no file"]
+
+
+@pytest.mark.parametrize(
+    ("names", "model", "answer"),
+    [
+        ([], "mistral-7b", True),
+        (["mistral-7b"], "mistral-7b", True),
+        (["mistral:latest"], "mistral", True),
+        (["llama3:8b"], "mistral", False),
+        (["stand-in:mistral-7b"], "anything", True),
+    ],
+)
+def test_whether_a_server_has_a_model(names: list[str], model: str, *, answer: bool) -> None:
+    assert serves(names, model) is answer
+
+
+def test_an_ollama_gives_the_planner_its_largest_mistral() -> None:
+    found = use_ollama(
+        Settings(), ("planner", "executor"), ["llama3:8b", "mistral:latest", "mixtral:8x22b"]
+    )
+    assert found is not None
+    assert (found.planner.endpoint, found.planner.model) == (OLLAMA, "mixtral:8x22b")
+    assert (found.executor.endpoint, found.executor.model) == (OLLAMA, "mistral:latest")
+
+
+def test_an_ollama_keeps_the_model_that_was_asked_for() -> None:
+    wanted = Settings(executor=RoleSettings(model="mistral-nemo"))
+    found = use_ollama(wanted, ("executor",), ["mistral:latest", "mistral-nemo:latest"])
+    assert found is not None
+    assert found.executor.model == "mistral-nemo:latest"
+    assert found.planner == wanted.planner
+
+
+def test_an_ollama_without_mistral_is_of_no_use() -> None:
+    assert use_ollama(Settings(), ("planner",), ["llama3:8b"]) is None
+
+
+def test_an_endpoint_is_given_to_the_roles_that_lack_one() -> None:
+    settings = at_endpoint(Settings(), ("planner",), "http://x")
+    assert settings.planner.endpoint == "http://x"
+    assert settings.executor.endpoint is None
+
+
+def test_a_password_is_never_shown() -> None:
+    assert shown("nats://u:p@a:1,nats://b:2") == "nats://a:1,nats://b:2"
+
+
+@pytest.mark.anyio
+async def test_a_probe_tells_a_live_endpoint_from_a_dead_one() -> None:
+    async with StandIn() as stand_in:
+        url = stand_in.url
+        await probe("planner", RoleSettings(endpoint=url))
+        await probe("planner", RoleSettings(endpoint=f"{url}/elsewhere"))  # 404 is accepted
+    with pytest.raises(UnavailableError, match="planner.*nothing answers at"):
+        await probe("planner", RoleSettings(endpoint=url))

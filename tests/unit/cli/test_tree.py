@@ -1,0 +1,139 @@
+"""The tree: readable without colour, inside the screen, and never obeying what it shows."""
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from galerne.cli.tree import fit, job_tree
+from galerne.core.view import JobView, TaskStatus, TaskView
+from galerne.messages.ids import TaskId
+from galerne.messages.plan import ModelUsage, Usage
+
+STATUSES: tuple[TaskStatus, ...] = (
+    "waiting",
+    "ready",
+    "running",
+    "succeeded",
+    "failed",
+    "cancelled",
+)
+
+
+def task(name: str, status: TaskStatus = "succeeded", **more: object) -> TaskView:
+    return TaskView(id=TaskId(name), kind="agent", status=status, **more)  # type: ignore[arg-type]
+
+
+def drawn(view: JobView, *, width: int = 80, height: int | None = None) -> list[str]:
+    file = io.StringIO()
+    console = Console(file=file, width=width, force_terminal=False, color_system=None)
+    console.print(job_tree(view, height=height, result=height is None))
+    return file.getvalue().splitlines()
+
+
+def test_everything_worth_knowing_is_there() -> None:
+    usage = Usage(models={"m": ModelUsage(calls=1, prompt_tokens=700, completion_tokens=112)})
+    view = JobView(
+        id="j-1",
+        tenant="default",
+        status="succeeded",
+        goal="Count the words\nof both files",
+        seconds=2.14,
+        usage=usage,
+        result="42 words",
+        tasks=(
+            TaskView(
+                id=TaskId("plan-1"), kind="plan", status="succeeded", seconds=0.41, usage=usage
+            ),
+            TaskView(id=TaskId("1"), kind="tool", status="succeeded", tool="text_stats", attempt=1),
+            task("2", attempt=3, instruction="Compare the counts", needs=(TaskId("1"),)),
+            TaskView(id=TaskId("answer"), kind="answer", status="succeeded"),
+        ),
+    )
+    lines = drawn(view)
+    assert lines[0] == "Count the words of both files"
+    assert lines[1].split() == "✓ plan-1 plan breaks the goal into tasks 0.4s 812".split()
+    assert lines[2].split() == "✓ 1 tool text_stats".split()
+    assert lines[3].split() == "✓ 2 agent Compare the counts try 3 ← 1".split()
+    assert lines[5] == "✓ succeeded · 4 of 4 tasks · 2.1s · 812 tokens · j-1"
+    assert lines[-1] == "42 words"
+
+
+def test_every_state_has_a_mark_of_its_own() -> None:
+    view = JobView(
+        id="j", tenant="t", status="running", tasks=tuple(task(name, name) for name in STATUSES)
+    )
+    marks = [line[0] for line in drawn(view)[1 : 1 + len(STATUSES)]]
+    assert len(set(marks)) == len(STATUSES)
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_an_error_is_shown_with_its_task_and_for_the_job(status: str) -> None:
+    view = JobView(
+        id="j",
+        tenant="t",
+        status=status,  # type: ignore[arg-type]
+        error="task 1 failed: no such file",
+        tasks=(task("1", "failed", error="no such file\x1b[2J"),),
+    )
+    text = "\n".join(drawn(view))
+    assert "✗ 1: no such file" in text
+    assert text.endswith("task 1 failed: no such file")
+
+
+def test_markup_and_escapes_in_a_goal_are_only_text() -> None:
+    view = JobView(
+        id="j",
+        tenant="t",
+        status="succeeded",
+        goal="[bold red]x[/] :smile: \x1b]0;title\x07[link=http://evil]y[/link]",
+        result="[/nonsense]\x1b[31m done",
+    )
+    lines = drawn(view)
+    assert lines[0] == "[bold red]x[/] :smile: [link=http://evil]y[/link]"
+    assert lines[-1] == "[/nonsense] done"
+
+
+tasks = st.lists(
+    st.builds(
+        task,
+        st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True),
+        st.sampled_from(STATUSES),
+        instruction=st.text(max_size=300),
+        error=st.none() | st.text(min_size=1, max_size=400),
+        attempt=st.integers(0, 12),
+        seconds=st.none() | st.floats(0, 1e6),
+        needs=st.lists(st.just(TaskId("some-task")), max_size=9).map(tuple),
+    ),
+    max_size=60,
+).map(tuple)
+
+
+@given(tasks, st.integers(8, 60), st.text(max_size=400))
+def test_a_live_tree_never_outgrows_the_terminal(
+    shown: tuple[TaskView, ...], height: int, goal: str
+) -> None:
+    view = JobView(id="j-1", tenant="t", status="running", goal=goal, tasks=shown)
+    lines = drawn(view, height=height)
+    assert len(lines) < height
+    assert all(len(line) <= 80 for line in lines)
+
+
+@given(tasks, st.integers(2, 30))
+def test_what_is_folded_is_finished_or_far_from_it(
+    all_tasks: tuple[TaskView, ...], room: int
+) -> None:
+    shown, hidden = fit(all_tasks, room)
+    assert len(shown) + bool(hidden) <= room
+    assert sorted(map(id, [*shown, *hidden])) == sorted(map(id, all_tasks))
+    assert [one for one in all_tasks if any(one is other for other in shown)] == shown
+    if any(one.status == "running" for one in hidden):
+        assert all(one.status == "running" for one in shown)
+
+
+def test_of_the_finished_ones_the_latest_stay() -> None:
+    shown, hidden = fit([task(str(n)) for n in range(10)], 4)
+    assert [one.id for one in shown] == ["7", "8", "9"]
+    assert len(hidden) == 7

@@ -1,0 +1,105 @@
+"""A job's state worked out the slow way: each field by itself, from the whole set of facts."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from galerne.core.state import JobState, TaskTimes
+from galerne.messages.facts import (
+    Cancelled,
+    Claimed,
+    Done,
+    Ended,
+    ModelStep,
+    PlanEnded,
+    Planned,
+    Ready,
+    Submitted,
+    ToolStep,
+)
+from galerne.messages.ids import TaskId, is_id, is_reserved
+from galerne.messages.plan import Failed, Succeeded
+from unit.core.facts import Stored, facts_of
+
+F = TypeVar("F")
+
+
+def recomputed(log: Sequence[Stored]) -> JobState:
+    """What `fold` must arrive at, whatever the order of `log`."""
+    places = [one for one in facts_of(log, Planned) if _may_be_planned(one.task.id)]
+    steps = (*facts_of(log, ModelStep), *facts_of(log, ToolStep))
+    submitted = _only(facts_of(log, Submitted))
+    state = JobState(
+        job=submitted.job if submitted else None,
+        submitted_at=submitted.at if submitted else None,
+        planned=_first(places, lambda one: one.task.id, lambda one: (one.revision, one.n)),
+        plan_ends={one.revision: one for one in facts_of(log, PlanEnded)},
+        ready=_first(
+            [one for one in facts_of(log, Ready) if is_id(one.task.id)],
+            lambda one: one.task.id,
+            lambda one: (one.lane, one.priority),
+        ),
+        claims=_last_claims(facts_of(log, Claimed)),
+        steps={(one.task, one.n): one for one in steps},
+        done={one.task: one for one in facts_of(log, Done)},
+        cancelled=_only(facts_of(log, Cancelled)),
+        ended=_only(facts_of(log, Ended)),
+        times=_times(log),
+        numbers={
+            one.revision: {other.n for other in places if other.revision == one.revision}
+            for one in places
+        },
+    )
+    _add_indexes(state)
+    return state
+
+
+def _add_indexes(state: JobState) -> None:
+    won = {task for task, one in state.done.items() if isinstance(one.outcome, Succeeded)}
+    waits = {task: set(one.task.needs) - won for task, one in state.planned.items()}
+    needs = {need for missing in waits.values() for need in missing}
+    state.missing = {task: len(missing) for task, missing in waits.items()}
+    state.children = {
+        need: {task for task, missing in waits.items() if need in missing} for need in needs
+    }
+    open_tasks = state.planned.keys() - state.done.keys()
+    state.unfinished = set(open_tasks)
+    state.startable = {task for task in open_tasks - state.ready.keys() if not waits[task]}
+    state.under_way = state.ready.keys() - state.done.keys()
+    state.failed = {task for task, one in state.done.items() if isinstance(one.outcome, Failed)}
+
+
+def _may_be_planned(task: TaskId) -> bool:
+    return is_id(task) and not is_reserved(task)
+
+
+def _only(found: list[F]) -> F | None:
+    return found[0] if found else None
+
+
+def _first(
+    found: Iterable[F], task: Callable[[F], TaskId], place: Callable[[F], Any]
+) -> dict[TaskId, F]:
+    """Of several facts about one task, the one with the lowest place."""
+    return {task(one): one for one in sorted(found, key=place, reverse=True)}
+
+
+def _last_claims(found: list[Claimed]) -> dict[TaskId, Claimed]:
+    """The highest attempt's last word: giving back, or else the longest lease."""
+    ordered = sorted(found, key=lambda one: (one.by, one.note or ""))
+    ordered.sort(key=lambda one: (one.attempt, one.until == 0, one.until))
+    return {one.task: one for one in ordered}
+
+
+def _times(log: Sequence[Stored]) -> dict[TaskId, TaskTimes]:
+    found: dict[TaskId, TaskTimes] = {}
+    for one in sorted(log, key=lambda one: one.at, reverse=True):
+        match one.fact:
+            case Ready(task=task) if is_id(task.id):
+                found.setdefault(task.id, TaskTimes()).ready = one.at
+            case Claimed(task=task_id):
+                found.setdefault(task_id, TaskTimes()).claimed = one.at
+            case Done(task=task_id):
+                found.setdefault(task_id, TaskTimes()).done = one.at
+            case _:
+                pass
+    return found

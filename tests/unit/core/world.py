@@ -1,0 +1,375 @@
+"""A world around the pure core: a log, coordinators, workers and a user, one small step at a time.
+
+    submit ─▶ log ─▶ coordinators (fold what they have seen, decide, write when they get to it)
+               ▲ └──▶ workers (claim, plan task by task or work, give back, die, write outcomes)
+               └───── a user who cancels, and perhaps somebody who writes nonsense
+
+Nothing happens at once: every write waits its turn, every view may be old, and whoever dies
+leaves behind what was already on its way. Only the log is shared, and in it second writes lose.
+"""
+
+from collections.abc import Sequence
+from random import Random
+
+import msgspec
+
+from galerne.core.claims import GiveUp, Take, Wait, judge_claim
+from galerne.core.decide import decide
+from galerne.core.state import JobState, fold
+from galerne.core.unreadable import meaning
+from galerne.messages.facts import (
+    AnyFact,
+    Cancelled,
+    Claimed,
+    Done,
+    Ended,
+    PlanEnded,
+    Planned,
+    Ready,
+    Submitted,
+)
+from galerne.messages.ids import TaskId, is_id, plan_task
+from galerne.messages.plan import Failed, Outcome, Succeeded, TaskSpec, Usage
+from galerne.messages.subjects import fact_name
+from unit.core.facts import JOB
+
+LEASE = 15.0
+MARGIN = 2.0
+MAX_ATTEMPTS = 3
+LONG = "long " * 20_000
+"""A result over the limit of what a model is given."""
+SERVED = {"planner": ("plan", "answer"), "executor": ("agent", "tool")}
+WAKING = ("submitted", "plan", "done", "cancel", "end")
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A place in the log. `fact` is None where the bytes are no fact."""
+
+    name: str
+    fact: AnyFact | None
+    at: float
+
+    def meant(self) -> AnyFact | None:
+        return meaning(self.name, "no JSON", self.at) if self.fact is None else self.fact
+
+
+class Log:
+    """Write-once by name; `run.*` is appended to by whoever knows its last position."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self._last: dict[str, int] = {}
+
+    def write(self, name: str, fact: AnyFact | None, at: float) -> bool:
+        """Whether the name was free."""
+        return name not in self._last and self.append(name, fact, at, 0)
+
+    def append(self, name: str, fact: AnyFact | None, at: float, expected: int) -> bool:
+        """Whether the name's last position (from 1; 0: none) was the expected one."""
+        if self._last.get(name, 0) != expected:
+            return False
+        self.entries.append(Entry(name, fact, at))
+        self._last[name] = len(self.entries)
+        return True
+
+    def last(self, name: str) -> tuple[Entry | None, int]:
+        position = self._last.get(name, 0)
+        return (self.entries[position - 1] if position else None), position
+
+    def holds(self, name: str) -> bool:
+        return name in self._last
+
+
+class Coordinator:
+    """A replica: what it has seen of the log, and what it has decided and not yet written."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.crash()
+
+    def crash(self) -> None:
+        """Forget everything: what was decided and not written, too."""
+        self.state = JobState()
+        self.seen = 0
+        self.outbox: list[AnyFact] = []
+        self._loaded = False
+
+    def wake(self, upto: int, now: float) -> None:
+        """Read on to `upto`: the first time everything, later only what wakes a coordinator."""
+        for entry in self._log.entries[self.seen : upto]:
+            if not self._loaded or entry.name.partition(".")[0] in WAKING:
+                self._fold(entry)
+                if self._loaded:
+                    self._decide(now)
+        self.seen = max(self.seen, upto)
+        if not self._loaded:
+            self._loaded = True
+            self._decide(now)
+
+    def write(self, which: int, now: float) -> None:
+        """One of the decided facts; where another stands in its place, everything is read anew."""
+        fact = self.outbox.pop(which)
+        if not self._log.write(fact_name(fact), fact, now):
+            self.crash()
+            self.wake(len(self._log.entries), now)
+
+    def catch_up(self, now: float) -> None:
+        self.wake(len(self._log.entries), now)
+        while self.outbox:
+            self.write(0, now)
+            self.wake(len(self._log.entries), now)
+
+    def _fold(self, entry: Entry) -> None:
+        fact = entry.meant()
+        if fact is not None:
+            fold(self.state, fact, entry.at)
+
+    def _decide(self, now: float) -> None:
+        lacking = decide(self.state, now, MAX_ATTEMPTS)
+        for fact in lacking:
+            fold(self.state, fact, now)
+        self.outbox.extend(lacking)
+
+
+class Attempt:
+    """A worker at a task. `writes` are a planner's facts; its outcome comes after all of them."""
+
+    def __init__(self, ready: Ready, claim: Claimed, position: int) -> None:
+        self.ready = ready
+        self.claim = claim
+        self.position = position
+        self.writes: list[AnyFact] = []
+        self.count = 0
+
+    @property
+    def task(self) -> TaskId:
+        return self.ready.task.id
+
+    def plan(self, script: Sequence[TaskSpec], log: Log) -> None:
+        """What is lacking of the script, under the numbers that are free as the planner does."""
+        there = [entry.fact for entry in log.entries if isinstance(entry.fact, Planned)]
+        numbers = {fact.n for fact in there}
+        free = (n for n in range(1, 1000) if n not in numbers)
+        known = {fact.task.id for fact in there}
+        new = [task for task in script if task.id not in known]
+        self.count = len(there) + len(new)
+        self.writes = [
+            *(Planned(revision=1, n=n, task=task) for task, n in zip(new, free, strict=False)),
+            PlanEnded(revision=1, count=self.count),
+        ]
+
+
+class Plans(msgspec.Struct, frozen=True):
+    """What the planner's attempts write: the first the one script, later ones the other."""
+
+    first: tuple[TaskSpec, ...]
+    later: tuple[TaskSpec, ...]
+
+
+class Habits(msgspec.Struct, frozen=True):
+    """How likely, from 0 to 1, things go wrong at each occasion."""
+
+    fails: float = 0.0
+    dies: float = 0.1
+    cancels: float = 0.0
+    nonsense: float = 0.0
+
+
+class World:
+    """All of it; `chance` decides what happens next."""
+
+    def __init__(
+        self,
+        plans: Plans,
+        habits: Habits,
+        chance: Random,
+        coordinators: int,
+        nonsense: Sequence[Entry],
+    ) -> None:
+        self.log = Log()
+        self.now = 0.0
+        self._plans = plans
+        self._habits = habits
+        self._chance = chance
+        self._nonsense = nonsense
+        self._coordinators = [Coordinator(self.log) for _ in range(coordinators)]
+        self._attempts: list[Attempt] = []
+        self._late: list[AnyFact] = []
+        """Writes on their way from processes that died."""
+
+    @property
+    def ended(self) -> bool:
+        return self.log.holds("end")
+
+    def live(self, steps: int) -> None:
+        """So many random steps."""
+        happenings = (
+            *(self._submit, self._tick, self._claim, self._claim, self._claim, self._arrive_late),
+            *(self._wake, self._wake, self._wake, self._write, self._write, self._write),
+            *(self._work, self._work, self._work, self._work, self._crash, self._interfere),
+        )
+        for _ in range(steps):
+            self._chance.choice(happenings)()
+            self.now += 0.01
+
+    def settle(self) -> None:
+        """Let everybody do what there is to do, until nothing happens any more."""
+        before = -1
+        while before < len(self.log.entries):
+            before = len(self.log.entries)
+            self._submit()
+            for coordinator in self._coordinators:
+                coordinator.catch_up(self.now)
+            for attempt in list(self._attempts):
+                while attempt in self._attempts:
+                    self._go_on(attempt)
+            self.now += LEASE + MARGIN + 1
+            for ready in self._to_do():
+                self._start(ready)
+
+    # what may happen
+
+    def _submit(self) -> None:
+        """As admission does it: a log that begins with nonsense is ended."""
+        entry, _ = self.log.last("submitted")
+        if entry is None:
+            self._write_fact(Submitted(job=JOB, at=self.now))
+        elif entry.fact is None:
+            self._write_fact(Ended(status="failed", usage=Usage(), at=self.now, error="unreadable"))
+
+    def _tick(self) -> None:
+        """Time passes, and leases run out because nobody renews them."""
+        if self._chance.random() < self._habits.dies:
+            self.now += self._chance.choice((0.5, 5.0, LEASE, LEASE + MARGIN + 1))
+
+    def _wake(self) -> None:
+        coordinator = self._chance.choice(self._coordinators)
+        there = len(self.log.entries)
+        coordinator.wake(self._chance.randint(min(coordinator.seen, there), there), self.now)
+
+    def _write(self) -> None:
+        coordinator = self._chance.choice(self._coordinators)
+        if coordinator.outbox:
+            coordinator.write(self._chance.randrange(len(coordinator.outbox)), self.now)
+
+    def _crash(self) -> None:
+        if self._chance.random() < self._habits.dies:
+            coordinator = self._chance.choice(self._coordinators)
+            self._late.extend(coordinator.outbox[: self._chance.randint(0, 2)])
+            coordinator.crash()
+
+    def _arrive_late(self) -> None:
+        if self._late:
+            self._write_fact(self._late.pop(self._chance.randrange(len(self._late))))
+
+    def _interfere(self) -> None:
+        if self._chance.random() < self._habits.cancels:
+            self._write_fact(Cancelled(why="enough", at=self.now))
+        if self._nonsense and self._chance.random() < self._habits.nonsense:
+            one = self._chance.choice(self._nonsense)
+            if one.name.startswith("run."):
+                self.log.append(one.name, one.fact, self.now, self.log.last(one.name)[1])
+            else:
+                self.log.write(one.name, one.fact, self.now)
+
+    def _claim(self) -> None:
+        todo = self._to_do()
+        if todo:
+            self._start(self._chance.choice(todo))
+
+    def _work(self) -> None:
+        if not self._attempts:
+            return
+        attempt = self._chance.choice(self._attempts)
+        if self._chance.random() < self._habits.dies:
+            self._attempts.remove(attempt)
+            self._late.extend(attempt.writes[: self._chance.randint(0, 3)])
+        elif self._chance.random() < self._habits.fails / 2:
+            self._attempts.remove(attempt)
+            self._give_back(attempt)
+        elif self._chance.random() < self._habits.fails:
+            self._attempts.remove(attempt)
+            self._commit(attempt.task, Failed("tool", f"{attempt.task} is too hard"))
+        else:
+            self._go_on(attempt)
+
+    # workers
+
+    def _to_do(self) -> list[Entry]:
+        """What the lanes hold: entries of lanes that somebody serves, without an outcome."""
+        if self.ended:
+            return []
+        return [entry for entry in self.log.entries if self._is_queued(entry)]
+
+    def _is_queued(self, entry: Entry) -> bool:
+        match entry.name.split("."):
+            case ["ready", "planner" | "executor", "high" | "normal" | "low", task] if is_id(task):
+                return not self.log.holds(f"done.{task}")
+            case _:
+                return False
+
+    def _start(self, entry: Entry) -> None:
+        """Refuse what nobody can do; claim the rest, if the last claim on it lets us."""
+        lane, task = entry.name.split(".")[1], TaskId(entry.name.split(".")[3])
+        ready = entry.fact
+        if not isinstance(ready, Ready) or ready.task.kind not in SERVED[lane]:
+            self._commit(task, Failed("invalid_message", "nobody can do this"))
+            return
+        last, position = self.log.last(f"run.{task}")
+        claim = last.fact if last and isinstance(last.fact, Claimed) else None
+        me = f"worker-{self._chance.randint(1, 3)}"
+        if any((one.task, one.claim.by) == (task, me) for one in self._attempts):
+            return  # a process knows what it has in flight
+        match judge_claim(claim, me, self.now, MARGIN, ready.max_attempts):
+            case Take(attempt=number):
+                self._take(ready, me, number, position)
+            case GiveUp(attempts=attempts, note=note):
+                self._commit(task, Failed("attempts", f"given up after {attempts}: {note}"))
+            case Wait():
+                pass
+
+    def _take(self, ready: Ready, me: str, number: int, position: int) -> None:
+        task = ready.task.id
+        claim = Claimed(task=task, by=me, until=self.now + LEASE, attempt=number)
+        if self.log.append(f"run.{task}", claim, self.now, position):
+            attempt = Attempt(ready, claim, len(self.log.entries))
+            if task == plan_task(1):
+                script = self._plans.first if number == 1 else self._plans.later
+                attempt.plan(script, self.log)
+            self._attempts.append(attempt)
+
+    def _go_on(self, attempt: Attempt) -> None:
+        """One more fact of the plan (a few are on their way at a time), or the outcome."""
+        if attempt.writes:
+            which = self._chance.randrange(min(3, len(attempt.writes)))
+            self._write_fact(attempt.writes.pop(which))
+            return
+        self._attempts.remove(attempt)
+        if attempt.ready.task.kind == "plan" and attempt.task != plan_task(1):
+            self._commit(attempt.task, Failed("invalid_input", "no such revision"))
+        else:
+            self._commit(attempt.task, Succeeded(value_of(attempt.task)))
+
+    def _give_back(self, attempt: Attempt) -> None:
+        back = msgspec.structs.replace(attempt.claim, until=0.0, note="the model is busy")
+        self.log.append(f"run.{attempt.task}", back, self.now, attempt.position)
+
+    def _commit(self, task: TaskId, outcome: Outcome) -> None:
+        usage = Usage(tool_calls=1)
+        self._write_fact(
+            Done(task=task, outcome=outcome, usage=usage, by="worker", attempt=1, at=self.now)
+        )
+
+    def _write_fact(self, fact: AnyFact) -> None:
+        self.log.write(fact_name(fact), fact, self.now)
+
+
+def value_of(task: TaskId) -> object:
+    """What a task gives: a text, a long text, or an object."""
+    match task:
+        case "2":
+            return {"of": task, "words": [7, 8]}
+        case "3":
+            return LONG
+        case _:
+            return f"the result of {task}"
