@@ -174,9 +174,10 @@ def _read_file(path: Path) -> dict[str, dict[str, Any]]:
 def _from_environ(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     sections = Settings.__struct_fields__
     tables: dict[str, dict[str, Any]] = {}
-    for variable, value in environ.items():
+    for variable in sorted(environ, key=lambda name: (name in _ALIASES, name)):
         if not variable.startswith("GALERNE_") or variable in _NOT_SETTINGS:
             continue
+        value = environ[variable]
         if variable in _ALIASES:
             section, field = _ALIASES[variable]
         else:

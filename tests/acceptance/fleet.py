@@ -137,7 +137,9 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(folder: Path, *workers: str, options: tuple[str, ...] = ()) -> AsyncGenerator[Fleet]:
+async def fleet(
+    folder: Path, *workers: str, options: tuple[str, ...] = ()
+) -> AsyncGenerator[Fleet]:
     """A running fleet; everything is gone when the context ends."""
     made = Fleet(folder, options)
     try:

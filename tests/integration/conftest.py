@@ -1,9 +1,10 @@
 """A real nats-server for each test that asks for one, and settings that make leases short."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from galerne.bus.server import NatsServer
 from galerne.settings import (
@@ -13,6 +14,18 @@ from galerne.settings import (
     ToolSettings,
     WorkerSettings,
 )
+
+
+@pytest.fixture(autouse=True)
+def plain_tracebacks() -> Generator[None]:
+    """The default ones take half a second each, which stops the event loop of a whole fleet."""
+    before = structlog.get_config()
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=False, exception_formatter=structlog.dev.plain_traceback
+    )
+    structlog.configure(processors=[*before["processors"][:-1], renderer])
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ import msgspec
 
 from galerne.bus import store
 from galerne.bus.connection import Bus, Message
-from galerne.errors import GalerneError, InvalidMessageError, TransientError
+from galerne.errors import GalerneError, InvalidInputError, InvalidMessageError, TransientError
 from galerne.messages.codec import decode_fact, encode
-from galerne.messages.facts import AnyFact
+from galerne.messages.facts import AnyFact, Planned
+from galerne.messages.ids import check_id
 from galerne.messages.subjects import JobAddress, Subjects
 
 BATCH = 256
@@ -123,9 +124,12 @@ def record_of(subjects: Subjects, subject: str, data: bytes, sequence: int, at: 
     """What stands in the log, readable or not. Raises InvalidMessageError for a bad subject."""
     address, name = subjects.parse_event(subject)
     try:
-        return Record(address, name, decode_fact(name, data), sequence, at)
-    except InvalidMessageError as error:
+        fact = decode_fact(name, data)
+        if isinstance(fact, Planned):  # its id is still to become a token of subjects
+            check_id(fact.task.id, "the task's id")
+    except InvalidInputError as error:
         return Record(address, name, None, sequence, at, data, str(error))
+    return Record(address, name, fact, sequence, at)
 
 
 def _has_more(status: Message, subject: str) -> bool:

@@ -26,6 +26,10 @@ SHORT_ACK = 9
 """Tokens of an acknowledgement subject without domain and account."""
 HEARTBEAT = 1.0
 """Seconds between idle heartbeats of a pull; two missed ones and it is renewed."""
+ABSENT = 3.0
+"""Seconds without the consumer after which it is worth a warning: a restart takes less."""
+HAND_OVER = 2.0
+"""Seconds that a stopped pull waits for what the server has already sent."""
 
 
 class Delivery:
@@ -109,6 +113,8 @@ class StandingPull:
         self._heard = 0.0
         self._pause = 0.0
         self._stopped = False
+        self._absent_since: float | None = None
+        self._warned = False
         self._inbox = bus.new_inbox()
         self._numbers = itertools.count(1)
 
@@ -132,11 +138,13 @@ class StandingPull:
         subscription = await self._bus.subscribe(f"{self._inbox}.*", self._on_message)
         try:
             while not self._stopped:
+                self._wake = anyio.Event()
                 self._drop_silent()
                 await self._fill()
-                self._wake = anyio.Event()
                 with anyio.move_on_after(HEARTBEAT):
                     await self._wake.wait()
+            with anyio.move_on_after(HAND_OVER), contextlib.suppress(Exception):
+                await subscription.drain()
         finally:
             self._bus.off_reconnect(self._renew)
             with anyio.CancelScope(shield=True), contextlib.suppress(Exception):
@@ -171,6 +179,7 @@ class StandingPull:
             await self._on_delivery(message)
             return
         status = message.headers.get("Status", "")
+        self._note_absence(absent=status == "503")
         if status == "100":
             return
         if status not in {"404", "408"}:
@@ -181,6 +190,8 @@ class StandingPull:
 
     async def _on_delivery(self, message: Message) -> None:
         """A message's subject is its own, so it counts for the oldest pull that stands."""
+        delivery = Delivery(self._bus, message)
+        self._note_absence(absent=False)
         oldest = next(iter(self._pulls), None)
         if oldest is not None:
             self._pulls[oldest] -= 1
@@ -188,9 +199,25 @@ class StandingPull:
                 del self._pulls[oldest]
         if self._manual:
             self._held += 1
-        await self._callback(Delivery(self._bus, message))
-        if sum(self._pulls.values()) * 2 <= self._window:
-            self._wake.set()
+        try:
+            await self._callback(delivery)
+        finally:
+            if sum(self._pulls.values()) * 2 <= self._window:
+                self._wake.set()
+
+    def _note_absence(self, *, absent: bool) -> None:
+        """Say once that the consumer is missing; a process that starts makes it anew."""
+        now = anyio.current_time()
+        if not absent:
+            self._absent_since, self._warned = None, False
+            return
+        self._absent_since = self._absent_since or now
+        if not self._warned and now - self._absent_since > ABSENT:
+            self._warned = True
+            log.warning(
+                "the queue has no consumer: start any worker again to make it",
+                consumer=self._subject.removeprefix("$JS.API.CONSUMER.MSG.NEXT."),
+            )
 
     def _end_pull(self, reply: str) -> None:
         self._pulls.pop(reply, None)

@@ -48,9 +48,15 @@ class TolerantClient(Client):
             return None
 
     async def close(self) -> None:
-        """Also where connecting has not begun, which the base class takes for a bug."""
-        if self._flush_queue is not None:
+        """Also where connecting has not begun, or the server is away: the base class raises then."""
+        if self._flush_queue is None:
+            return
+        if not self.is_connected:  # nobody takes what was left to send
+            self._pending, self._pending_data_size = [], 0
+        try:
             await super().close()
+        except OSError as error:
+            log.debug("the connection broke while it was closed", error=str(error))
 
 
 def check_subject(subject: str) -> None:

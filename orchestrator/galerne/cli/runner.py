@@ -76,9 +76,10 @@ async def _stoppable(function: Callable[[Stopping], Awaitable[int]]) -> int:
                 stopping.code = code_of(number)
                 stopping.event.set()
 
+    codes: list[int] = []
     async with background(watch) as tasks:
-        return await function(stopping)
-    return stopping.code  # a second signal has cancelled it
+        codes.append(await function(stopping))
+    return codes[0] if codes else stopping.code  # none: a second signal has cancelled it
 
 
 def code_of(number: signal.Signals) -> int:

@@ -42,7 +42,6 @@ _IMPORTANCE: tuple[TaskStatus, ...] = (
 """Who stays on the screen where not everybody fits; of the finished ones the latest."""
 _HEAD_AND_FOOT = 3
 """Lines beside the tasks: the goal, the summary, and one that stays free for the cursor."""
-_ERROR_LINES = 2
 _LEAST_ROOM = 3
 
 
@@ -55,10 +54,10 @@ def job_tree(view: JobView, *, height: int | None = None, result: bool = False) 
     else:
         room = max(_LEAST_ROOM, height - _HEAD_AND_FOOT)
         errors = failed[: room // 4]
-        shown, hidden = fit(view.tasks, room - _ERROR_LINES * len(errors))
+        shown, hidden = fit(view.tasks, room - len(errors))
         lines.append(_table(shown))
         lines += [_folded(hidden)] if hidden else []
-        lines += map(_error, errors)
+        lines += [_error(task, **_ONE_LINE) for task in errors]
     lines.append(_summary(view))
     if result:
         lines += _result(view)
@@ -130,8 +129,9 @@ def _folded(tasks: Sequence[TaskView]) -> Text:
     return Text(f"… and {len(tasks)} more: {parts}", style="dim", **_ONE_LINE)
 
 
-def _error(task: TaskView) -> Text:
-    return Text(f"✗ {one_line(task.id, 64)}: {one_line(task.error or '', 150)}", style="red")
+def _error(task: TaskView, **layout: Any) -> Text:
+    text = f"✗ {one_line(task.id, 64)}: {one_line(task.error or '')}"
+    return Text(text, style="red", **layout)
 
 
 def _summary(view: JobView) -> Text:

@@ -32,6 +32,9 @@ class GiveUp(msgspec.Struct, frozen=True):
 
 Verdict = Take | Wait | GiveUp
 
+MAX_DOUBLINGS = 100
+"""More than any base needs to reach the limit, and no overflow however many attempts there are."""
+
 
 def judge_claim(
     claim: Claimed | None, me: str, now: float, margin: float, max_attempts: int
@@ -56,5 +59,6 @@ def retry_delay(attempt: int, base: float, jitter: float, retry_after: float | N
 
     `jitter` is a random number from 0 to 1; the delay lies between half and the whole.
     """
-    backoff = min(base * 2.0 ** (attempt - 1), 30.0) * (0.5 + jitter / 2)
+    doubled = base * 2.0 ** min(attempt - 1, MAX_DOUBLINGS)
+    backoff = min(doubled, 30.0) * (0.5 + jitter / 2)
     return max(backoff, retry_after or 0.0)

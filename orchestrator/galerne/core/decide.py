@@ -44,7 +44,8 @@ def decide(state: JobState, now: float, max_attempts: int = 4) -> list[AnyFact]:
         spec = state.planned[task].task
         facts.append(_ready(job, spec, _inputs(state, spec), max_attempts))
     if _may_answer(state):
-        spec = TaskSpec(id=ANSWER_TASK, kind="answer", needs=tuple(state.planned))
+        needs = tuple(planned.task.id for planned in state.in_plan_order())
+        spec = TaskSpec(id=ANSWER_TASK, kind="answer", needs=needs)
         facts.append(_ready(job, spec, _answer_inputs(state), max_attempts))
     return facts
 

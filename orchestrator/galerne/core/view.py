@@ -49,7 +49,8 @@ def view(state: JobState, job: str, tenant: str, now: float) -> JobView:
     ended = state.ended
     until = ended.at if ended else now
     status = ended.status if ended else ("running" if state.job else "queued")
-    tasks = tuple(_task(state, task, spec, until) for task, spec in _tasks(state))
+    spent = _spent(state)
+    tasks = tuple(_task(state, task, spec, until, spent) for task, spec in _tasks(state))
     return JobView(
         id=job,
         tenant=tenant,
@@ -66,13 +67,16 @@ def view(state: JobState, job: str, tenant: str, now: float) -> JobView:
 
 def _tasks(state: JobState) -> list[tuple[TaskId, TaskSpec]]:
     """Plan tasks, then the planned ones in plan order, then the answer."""
-    own = [(task, ready.task) for task, ready in state.ready.items() if task not in state.planned]
+    unplanned = sorted(state.ready.keys() - state.planned.keys())
+    own = [(task, state.ready[task].task) for task in unplanned]
     planned = [(item.task.id, item.task) for item in state.in_plan_order()]
-    plans = sorted(pair for pair in own if pair[1].kind == "plan")
+    plans = [pair for pair in own if pair[1].kind == "plan"]
     return [*plans, *planned, *(pair for pair in own if pair[1].kind != "plan")]
 
 
-def _task(state: JobState, task: TaskId, spec: TaskSpec, until: float) -> TaskView:
+def _task(
+    state: JobState, task: TaskId, spec: TaskSpec, until: float, spent: dict[TaskId, Usage]
+) -> TaskView:
     times = state.times.get(task, TaskTimes())
     claim, done = state.claims.get(task), state.done.get(task)
     started = times.claimed
@@ -88,7 +92,7 @@ def _task(state: JobState, task: TaskId, spec: TaskSpec, until: float) -> TaskVi
         attempt=done.attempt if done else (claim.attempt if claim else 0),
         by=done.by if done else (claim.by if claim else None),
         seconds=None if started is None else max(0.0, finished - started),
-        usage=done.usage if done else _so_far(state, task),
+        usage=done.usage if done else spent.get(task, Usage()),
         result=outcome.value if isinstance(outcome, Succeeded) else None,
         error=outcome.message if isinstance(outcome, Failed) else None,
     )
@@ -100,17 +104,19 @@ def _status(state: JobState, task: TaskId) -> TaskStatus:
         return "succeeded" if isinstance(done.outcome, Succeeded) else "failed"
     if state.ended is not None:
         return "cancelled"
-    if task in state.claims:
+    claim = state.claims.get(task)
+    if claim is not None and claim.until > 0:
         return "running"
     return "ready" if isinstance(state.ready.get(task), Ready) else "waiting"
 
 
-def _so_far(state: JobState, task: TaskId) -> Usage:
-    usage = Usage()
-    for (owner, _), step in state.steps.items():
-        if owner == task:
-            usage = usage.plus(step_usage(step))
-    return usage
+def _spent(state: JobState) -> dict[TaskId, Usage]:
+    """What the steps of tasks without an outcome have used."""
+    spent: dict[TaskId, Usage] = {}
+    for (task, _), step in state.steps.items():
+        if task not in state.done:
+            spent[task] = spent.get(task, Usage()).plus(step_usage(step))
+    return spent
 
 
 def step_usage(step: object) -> Usage:

@@ -13,6 +13,7 @@ arrive together share one fdatasync.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Awaitable, Callable, Generator, Iterator
@@ -46,10 +47,10 @@ class Spool:
     def __init__(self, folder: Path, worker: str) -> None:
         self._path = folder / f"{worker}.spool"
         self._file: int | None = None
+        self._broken = False
         self._open: set[str] = set()
-        self._queue: list[bytes] = []
-        self._written = anyio.Event()
-        self._flushing = anyio.Lock()
+        self._synced = anyio.Event()
+        self._syncing = anyio.Lock()
 
     def open(self) -> None:
         """Make and lock the file."""
@@ -71,40 +72,61 @@ class Spool:
         self._file = None
 
     async def put(self, message: Spooled) -> None:
-        """Return when the message is on the disk, together with whatever came meanwhile."""
+        """Return when the message is on the disk.
+
+        The kernel has it before this first waits, which a kill of the process survives; the sync
+        after that, for which many wait together, is for the machine.
+        """
         self._open.add(message.id)
-        self._queue.append(_encode(message) + b"\n")
-        written = self._written
-        async with self._flushing:
-            if written.is_set():
+        self._append(_encode(message) + b"\n")
+        synced = self._synced
+        async with self._syncing:
+            if synced.is_set():
                 return  # another caller's sync took this message along
-            lines, self._queue = self._queue, []
-            done, self._written = self._written, anyio.Event()
-            await anyio.to_thread.run_sync(self._append, b"".join(lines))
-            done.set()
+            self._synced = anyio.Event()
+            await anyio.to_thread.run_sync(self._sync)
+            synced.set()
 
     def confirm(self, message_id: str) -> None:
         """The bus has it. When it has everything, the file is emptied."""
         self._open.discard(message_id)
-        if not self._open and not self._queue and self._file is not None:
+        if not self._open and self._file is not None:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, 0)
 
     def _append(self, data: bytes) -> None:
         if self._file is None:
+            self.open()  # the disk may have room again
+        if self._file is None:
             return
         try:
-            os.write(self._file, data)
-            os.fdatasync(self._file)
+            written = os.write(self._file, data)
+        except OSError as error:
+            self._fail(error)
+            return
+        if written < len(data):
+            self._fail(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        else:
+            self._broken = False
+
+    def _sync(self) -> None:
+        file = self._file
+        if file is None:
+            return
+        try:
+            os.fdatasync(file)
         except OSError as error:
             self._fail(error)
 
     def _fail(self, error: OSError) -> None:
-        log.error(
-            "the spool cannot be written: a kill while the bus is down may repeat a model call",
-            file=str(self._path),
-            error=error.strerror,
-        )
+        """Go on without; said once, until a write succeeds again."""
+        if not self._broken:
+            log.error(
+                "the spool cannot be written: a kill while the bus is down may repeat a model call",
+                file=str(self._path),
+                error=error.strerror,
+            )
+        self._broken = True
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -126,7 +148,7 @@ async def replay(folder: Path, publish: Callable[[Spooled], Awaitable[None]]) ->
         with _locked(path) as alone:
             if not alone:
                 continue  # its process lives
-            for message in _read(path):
+            for message in read_spool(path):
                 await publish(message)
                 count += 1
             path.unlink(missing_ok=True)
@@ -152,7 +174,7 @@ def _locked(path: Path) -> Generator[bool]:
         os.close(file)
 
 
-def _read(path: Path) -> Iterator[Spooled]:
+def read_spool(path: Path) -> Iterator[Spooled]:
     """The whole lines of a file; the last one may be torn, and was then never relied on."""
     for line in path.read_bytes().split(b"\n"):
         try:

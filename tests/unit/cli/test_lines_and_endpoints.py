@@ -28,7 +28,8 @@ ONE = TaskId("1")
 
 
 def said(*facts: AnyFact) -> list[str]:
-    state, lines = JobState(), []
+    state = JobState()
+    lines: list[str] = []
     for at, fact in enumerate(facts):
         fold(state, fact, float(at))
         line = change_line(fact, state)
@@ -118,5 +119,5 @@ async def test_a_probe_tells_a_live_endpoint_from_a_dead_one() -> None:
         url = stand_in.url
         await probe("planner", RoleSettings(endpoint=url))
         await probe("planner", RoleSettings(endpoint=f"{url}/elsewhere"))  # 404 is accepted
-    with pytest.raises(UnavailableError, match="planner.*nothing answers at"):
+    with pytest.raises(UnavailableError, match=r"planner.*nothing answers at"):
         await probe("planner", RoleSettings(endpoint=url))

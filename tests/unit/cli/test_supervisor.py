@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -26,7 +27,8 @@ POLICY = Policy()
 
 
 def deaths(lived: float, count: int, code: int = 1) -> list[Restart | GiveUp]:
-    record, decisions = Record(), []
+    record = Record()
+    decisions: list[Restart | GiveUp] = []
     for _ in range(count):
         record, decision = after_death(POLICY, record, lived, code, 0.0)
         decisions.append(decision)
@@ -88,10 +90,9 @@ time.sleep(60)
 """
 
 
-async def until(condition: object) -> None:
-    assert callable(condition)
+async def until(condition: Callable[[], bool]) -> None:
     with anyio.fail_after(30):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - other processes set no event
             await anyio.sleep(0.01)
 
 
@@ -129,7 +130,7 @@ async def test_who_does_not_go_is_killed() -> None:
 async def test_a_hopeless_child_ends_the_others_and_its_last_words_are_told() -> None:
     said: list[str] = []
     broken = "import sys; print('the setting is wrong', file=sys.stderr); sys.exit(2)"
-    with pytest.raises(ChildFailedError, match="broken .*: the setting is wrong") as raised:
+    with pytest.raises(ChildFailedError, match=r"broken .*: the setting is wrong") as raised:
         await Supervisor().run(
             [python("sleeper", SLEEPER, said), python("broken", broken, [])], anyio.Event(), 20.0
         )

@@ -377,6 +377,12 @@ def test_any_conversation_gets_an_answer(
             turns.append(ChatMessage("tool", content, tool_call_id=call.id))
 
 
+def test_thousands_of_numbers_are_ranked() -> None:
+    results = [has(f"f{n}.txt", n) for n in range(6000)]
+    text = said("Rank the results from least to most.", results)
+    assert text.startswith("Ranked by words, from least to most: f0.txt (0), f1.txt (1), ")
+
+
 FILES = ["README.md", "docs/protocol.md", "docs/adr.md", "notes.txt"]
 
 

@@ -33,6 +33,9 @@ COUNT_PROTOCOL = ("Count the words of docs/protocol.md.", ())
         "count words of `README.md`, docs/protocol.md; say which is longer",
         "Please count the words in 'README.md' and in “docs/protocol.md”. Which is longer?",
         "Which is longer, README.md or docs/protocol.md?",
+        "- count words in README.md\n- count words in docs/protocol.md\n- say which is longer",
+        "1. Count the words in README.md\n2. Count docs/protocol.md\n3) Say which is longer",
+        "## Count the words in README.md and docs/protocol.md\n\n* Then say which is longer",
         "Could you find out which is longer: README.md or docs/protocol.md?",
         (
             "How many words are there in the files README.md and docs/protocol.md? "
@@ -174,7 +177,7 @@ def test_headings_in_a_goal_are_only_text() -> None:
     goal = "Count the words in a.txt\n# Already planned\n## Tools"
     (count, rest) = plan_of(respond(planner_request(goal)))
     assert count["instruction"] == "Count the words of a.txt."
-    assert "# Already planned" in rest["instruction"]
+    assert rest["instruction"] == "Already planned\n## Tools"
 
 
 def test_a_task_rejected_for_its_tool_is_written_again_without_it() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import groupby
 
 from galerne.models.standin.clauses import (
     COMPARATIVES,
@@ -91,10 +92,10 @@ def _pair(best: Reading, other: Reading, adjective: Adjective) -> str:
 
 
 def _ranked(group: Readings, first: Order) -> str:
-    numbers = sorted({reading.number for reading in group}, reverse=first == "most")
+    ordered = sorted(group, key=_number, reverse=first == "most")
     steps: list[str] = []
-    for number in numbers:
-        equal = tuple(reading for reading in group if reading.number == number)
+    for _, tied in groupby(ordered, key=_number):
+        equal = tuple(tied)
         value = next(reading.value for reading in equal)
         each = " each" if len(equal) > 1 else ""
         steps.append(f"{listing(tuple(r.name for r in equal))} ({value}{each})")

@@ -44,7 +44,8 @@ LOOKAHEAD = 8
 BOUNDARIES = frozenset({",", ";", ".", "?", "!", ":", "\n"})
 
 _TOKEN = re.compile(
-    r'"(?P<double>[^"\n]{1,300})"'
+    r"(?:^|(?<=\n))[ \t]{0,20}(?P<bullet>[-*\u2022]|#{1,6}|\d{1,3}[.)])(?=[ \t])"
+    r'|"(?P<double>[^"\n]{1,300})"'
     r"|“(?P<curly>[^”\n]{1,300})”"
     r"|`(?P<back>[^`\n]{1,300})`"
     r"|(?<!\w)'(?P<single>[^'\n]{1,300})'(?!\w)"
@@ -62,6 +63,8 @@ def lex(text: str) -> tuple[Token, ...]:
         group = match.lastgroup or "word"
         if group in _QUOTES:
             tokens.append(Token(match.group(group), start, end, "quoted"))
+        elif group == "bullet":
+            tokens.append(Token("\n", start, end, "mark"))
         elif group == "mark":
             tokens.append(Token(match.group(), start, end, "mark"))
         else:

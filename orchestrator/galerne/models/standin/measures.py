@@ -106,11 +106,11 @@ def json_object(text: str) -> dict[str, Any] | None:
 
 def by_unit(readings: Sequence[Reading], unit: str | None) -> dict[str, tuple[Reading, ...]]:
     """Readings grouped by unit in the order of first sight, none twice; `unit` keeps one group."""
-    groups: dict[str, tuple[Reading, ...]] = {}
+    groups: dict[str, list[Reading]] = {}
     for reading in dict.fromkeys(readings):
         if unit is None or reading.unit == unit:
-            groups[reading.unit] = (*groups.get(reading.unit, ()), reading)
-    return groups
+            groups.setdefault(reading.unit, []).append(reading)
+    return {name: tuple(group) for name, group in groups.items()}
 
 
 def _from_line(line: str) -> Iterator[Reading]:
