@@ -7,7 +7,7 @@ variable is the path in capitals: `GALERNE_EXECUTOR_ENDPOINT` is `endpoint` in `
 import math
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +62,13 @@ class RoleSettings(Section, frozen=True):
     temperature: float = 0.0
     """Plans and tool calls want the likeliest answer, not the liveliest."""
 
-    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
         """Every field but the key, which must not reach a log by way of a repr."""
-        for field in self.__struct_fields__:
-            value = getattr(self, field)
-            yield field, "***" if field == "api_key" and value else value
+        fields = msgspec.structs.asdict(self)
+        return [
+            (name, "***" if name == "api_key" and value else value)
+            for name, value in fields.items()
+        ]
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())

@@ -15,13 +15,14 @@ from galerne.bus.server import NatsServer
 from galerne.models.standin import LedgerEntry, read_ledger
 
 FAST = {
-    "GALERNE_WORKER_LEASE": "4",
-    "GALERNE_WORKER_HEARTBEAT": "1",
+    "GALERNE_WORKER_LEASE": "10",
+    "GALERNE_WORKER_HEARTBEAT": "2",
     "GALERNE_WORKER_CLOCK_MARGIN": "0.5",
     "GALERNE_COORDINATOR_ACK_WAIT": "3",
     "GALERNE_COORDINATOR_SWEEP": "6",
 }
-"""Short leases, so that a test does not wait for the defaults."""
+"""Shorter leases than the defaults, so that a test does not wait for them, and still long enough
+for a killed worker to be started again within one on a busy machine (its spool comes first)."""
 
 
 class Fleet:

@@ -92,7 +92,6 @@ async def _disturb(running: Fleet, answers: dict[int, str], kills: list[Kill]) -
 
     await finished(3)
     kills.append(await _kill_executor(running, "executor-1"))
-    running.start_worker("executor-1")
     await finished(10)
     running.kill("coordinator-1")
     running.start_worker("coordinator-1")
@@ -132,7 +131,7 @@ async def _check_ledger(running: Fleet, kill: Kill) -> None:
 
 
 async def _kill_executor(running: Fleet, name: str) -> Kill:
-    """Kill it, and look at once at what it has left."""
+    """Kill it, look at what it has left, and start it again, as a supervisor would."""
     running.kill(name)
     at = time.time()
     spooled = {
@@ -140,6 +139,7 @@ async def _kill_executor(running: Fleet, name: str) -> Kill:
         for path in (running.folder / "spool").glob("*/executor-*.spool")
         for message in read_spool(path)
     }
+    running.start_worker(name)
     async with connect(BusSettings(server=running.nats.url), "audit") as bus:
         steps = await FactLog(bus).read(bus.subjects.events(rest="step.*.*"))
     names = {f"{record.address.job}.{record.name.removeprefix('step.')}" for record in steps}

@@ -167,6 +167,7 @@ class Member:
         self.ended = anyio.Event()
         self.scope = anyio.CancelScope()
         self.spool: Spool | None = None
+        self.worker: Worker | None = None
         self._bus: Bus | None = None
 
     @property
@@ -228,7 +229,7 @@ class Fleet:
                 services = Services(
                     bus, model or ScriptedModel(), spool, directory, caller, clock
                 )
-                worker = Worker(member.name, lane, agents, services, own.worker)
+                member.worker = worker = Worker(member.name, lane, agents, services, own.worker)
                 await worker.run(member.stop, member.started)
             finally:
                 spool.close()

@@ -15,7 +15,11 @@ from galerne.bus.connection import Bus, connect
 from galerne.bus.log import FactLog
 from galerne.bus.server import NatsServer
 from galerne.bus.topology import provision
+from galerne.cli.following import follow
+from galerne.cli.screen import PlainScreen
 from galerne.client import Client, Job, JobEvent, JobEvents
+from galerne.core.state import JobState
+from galerne.core.view import JobView
 from galerne.errors import (
     BusyError,
     InvalidInputError,
@@ -304,7 +308,7 @@ async def test_an_abandoned_iteration_stops_listening(fleet: Fleet, client: Clie
     gc.collect()
     await fleet.write("j", planned(1))  # the first message after it finds nobody
     with anyio.fail_after(30):
-        while _listens(client):  # noqa: ASYNC110 - nats-py sets no event
+        while _listens(client):
             await anyio.sleep(0.02)
 
 
@@ -390,6 +394,36 @@ async def test_jobs_are_listed_newest_first(fleet: Fleet, client: Client) -> Non
     assert listed[1].seconds == 2.0
     with pytest.raises(InvalidInputError):
         await client.jobs(limit=0)
+
+
+async def test_who_waits_for_a_coordinator_is_told(
+    fleet: Fleet, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("galerne.cli.following.ADMISSION", 0.01)
+    told = anyio.Event()
+    changes: list[AnyFact] = []
+
+    class Watcher(PlainScreen):
+        def changed(self, fact: AnyFact, state: JobState) -> None:  # noqa: ARG002 - a contract
+            changes.append(fact)
+
+        def notice(self, text: str) -> None:
+            assert "no coordinator has taken the job yet" in text
+            told.set()
+
+    job = await client.submit("Count", job="j")
+    views: list[JobView] = []
+
+    async def watch() -> None:
+        views.append(await follow(job, Watcher()))
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch)
+            await told.wait()
+            await fleet.write("j", submitted("j"), ended())
+    assert changes == [submitted("j"), ended()]
+    assert (views[0].status, views[0].result) == ("succeeded", "42")
 
 
 # cancelling

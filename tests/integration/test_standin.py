@@ -97,7 +97,7 @@ async def read_all(response: aiohttp.ClientResponse, into: bytearray) -> None:
 
 async def until(happened: Callable[[], bool]) -> None:
     with anyio.fail_after(20):
-        while not happened():  # noqa: ASYNC110 - the server tells nobody when it writes its ledger
+        while not happened():
             await anyio.sleep(0.005)
 
 

@@ -108,9 +108,8 @@ class Bus:
         if reply:
             check_subject(reply)
         size = message_size(data, headers)
-        limit = min(self.settings.max_payload + HEADROOM, self._client.max_payload)
-        if size > limit:
-            raise TooLargeError(f"a message of {size} bytes is over the limit of {limit}")
+        if size > self.largest:
+            raise TooLargeError(f"a message of {size} bytes is over the limit of {self.largest}")
         try:
             await self._client.publish(subject, data, reply, headers)
         except (nats.errors.Error, OSError) as error:
@@ -227,6 +226,11 @@ class Bus:
     def new_message_id(self) -> str:
         """Unique for ever: tells our own write from another writer's."""
         return f"{self._writer}-{next(self._tokens)}"
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest message that may be sent, headers included."""
+        return min(self.settings.max_payload + HEADROOM, self._client.max_payload)
 
     @property
     def connected(self) -> bool:

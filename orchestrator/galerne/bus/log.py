@@ -42,9 +42,9 @@ class FactLog:
 
         Tries again while the server is away. Raises PermanentError (too large, refused).
         """
-        subject = self._subjects.fact(address, fact)
+        subject, data = self._subjects.fact(address, fact), _encoded(fact)
         stands = await store.write_once(
-            self._bus, self._stream, subject, encode(fact), message_id or self._bus.new_message_id()
+            self._bus, self._stream, subject, data, message_id or self._bus.new_message_id()
         )
         return None if stands is None else self._of_stored(stands)
 
@@ -54,7 +54,7 @@ class FactLog:
         Raises ConflictError where another was first, TransientError.
         """
         subject = self._subjects.fact(address, fact)
-        return await store.append(self._bus, self._stream, subject, encode(fact), expected)
+        return await store.append(self._bus, self._stream, subject, _encoded(fact), expected)
 
     async def last(self, address: JobAddress, name: str) -> Record | None:
         """The last message under a fact's name, from the leader. Raises TransientError."""
@@ -118,6 +118,14 @@ class FactLog:
 
     def _of_stored(self, stored: store.Stored) -> Record:
         return record_of(self._subjects, stored.subject, stored.data, stored.sequence, stored.at)
+
+
+def _encoded(fact: AnyFact) -> bytes:
+    """What was read at one depth of the stack may not be writable at another."""
+    try:
+        return encode(fact)
+    except (RecursionError, TypeError, UnicodeEncodeError) as error:
+        raise InvalidInputError(f"a fact cannot be written: {error}") from error
 
 
 def record_of(subjects: Subjects, subject: str, data: bytes, sequence: int, at: float) -> Record:

@@ -80,4 +80,6 @@ def of_no_responders(subject: str) -> GalerneError:
 
 def is_refusal(error: Exception) -> bool:
     """Whether the server has turned the credentials down."""
-    return isinstance(error, nats.errors.AuthorizationError) or "authorization" in str(error).lower()
+    return (
+        isinstance(error, nats.errors.AuthorizationError) or "authorization" in str(error).lower()
+    )

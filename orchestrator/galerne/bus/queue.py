@@ -144,7 +144,7 @@ class StandingPull:
                 with anyio.move_on_after(HEARTBEAT):
                     await self._wake.wait()
             with anyio.move_on_after(HAND_OVER), contextlib.suppress(Exception):
-                await subscription.drain()
+                await subscription.drain()  # type: ignore[no-untyped-call]
         finally:
             self._bus.off_reconnect(self._renew)
             with anyio.CancelScope(shield=True), contextlib.suppress(Exception):

@@ -54,7 +54,11 @@ class NatsServer:
         output = self.store / "nats-server.log"
         with output.open("ab") as log_file:
             self._process = await anyio.open_process(
-                [*_pdeathsig(), *self._command(ports)], stdin=None, stdout=log_file, stderr=log_file
+                [*_pdeathsig(), *self._command(ports)],
+                stdin=None,
+                stdout=log_file,
+                stderr=log_file,
+                start_new_session=True,  # Ctrl-C is for whoever started it, which then drains
             )
         with anyio.move_on_after(START):
             while self.running:

@@ -47,8 +47,16 @@ class TolerantClient(Client):
             log.debug("headers that are none were left out", error=str(error))
             return None
 
+    async def _process_pong(self) -> None:
+        """Of a ping that nobody waits for any more, too: the base class ends its reader there."""
+        if self._pongs and self._pongs[0].done():
+            self._pongs.pop(0)
+            self._pings_outstanding = 0
+            return
+        await super()._process_pong()
+
     async def close(self) -> None:
-        """Also where connecting has not begun, or the server is away: the base class raises then."""
+        """Also before connecting has begun or while the server is away: the base raises then."""
         if self._flush_queue is None:
             return
         if not self.is_connected:  # nobody takes what was left to send

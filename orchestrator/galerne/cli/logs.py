@@ -4,13 +4,13 @@ The libraries' own logging comes out in the same form. Tracebacks appear at leve
 """
 
 import logging
+import os
 import sys
 from typing import Any, Literal
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-LEVELS = ("debug", "info", "warning", "error")
 Form = Literal["auto", "pretty", "json"]
 
 
@@ -39,12 +39,11 @@ def _processors(*, pretty: bool, tracebacks: bool) -> list[Processor]:
         *exceptions,
     ]
     if pretty:
-        colors = sys.stderr.isatty()
+        colors = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
         console = structlog.dev.ConsoleRenderer(
             colors=colors,
             timestamp_key="at",
             exception_formatter=structlog.dev.plain_traceback,
-            pad_event_to=0,
         )
         return [*common, _short_time, console]
     return [

@@ -37,12 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit code."""
     flags: argparse.Namespace | None = None
     try:
-        flags = _parser().parse_args(arguments)
-        code = _run(flags)
+        try:
+            flags = _parser().parse_args(arguments)
+            code = _run(flags)
+        except SystemExit as end:  # argparse: help and version, or a bad flag
+            code = end.code if isinstance(end.code, int) else SUCCEEDED
         sys.stdout.flush()
         return code
-    except SystemExit as end:  # argparse: help and version, or a bad flag
-        return _exit_status(end)
     except BaseException as error:  # noqa: BLE001 - this is where every error ends
         debug = flags is not None and flags.log_level == "debug"
         return _report(cause(error), debug=debug)
@@ -107,7 +108,3 @@ def _forget_stdout() -> None:
     """Nobody reads it any more; the interpreter would complain when it flushes it at the end."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _exit_status(end: SystemExit) -> int:
-    return end.code if isinstance(end.code, int) else SUCCEEDED

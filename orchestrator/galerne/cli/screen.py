@@ -43,13 +43,6 @@ class PlainScreen:
         say(f"galerne: {text}")
 
 
-class QuietScreen(PlainScreen):
-    """Nothing but notices."""
-
-    def changed(self, fact: AnyFact, state: JobState) -> None:
-        """Say nothing."""
-
-
 @contextmanager
 def screen() -> Generator[Screen]:
     """The screen that fits where stderr leads to."""

@@ -93,7 +93,9 @@ class Job:
         """
         ended = await self.wait()
         if ended.status != "succeeded":
-            raise JobFailedError(f"job {self.id} {_how(ended.status)}: {ended.error}")
+            raise JobFailedError(
+                f"job {self.id} {_how(ended.status)}: {ended.error or 'no reason given'}"
+            )
         return ended.result
 
     async def cancel(self, why: str = "cancelled by its user") -> None:

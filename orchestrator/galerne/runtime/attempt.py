@@ -14,10 +14,10 @@ import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from galerne.bus.connection import Bus
-from galerne.bus.log import FactLog
+from galerne.bus.log import FactLog, record_of
 from galerne.bus.store import write_once
 from galerne.core.view import step_usage
-from galerne.errors import PermanentError, TransientError
+from galerne.errors import GalerneError, PermanentError
 from galerne.messages.chat import ChatReply, ChatRequest
 from galerne.messages.codec import encode
 from galerne.messages.facts import AnyFact, ModelStep, Planned, Ready, Step, ToolStep
@@ -35,6 +35,8 @@ log = structlog.stdlib.get_logger("galerne.runtime.attempt")
 
 MAX_RESULT = 256 * 1024
 """Bytes of a tool result that travels inline."""
+LAST_WRITE = 2.0
+"""Seconds that a paid answer has to reach the log when its attempt is stopped."""
 
 
 class Model(Protocol):
@@ -112,22 +114,17 @@ class Attempt:
         known = self._journal.get(n)
         if known is None:
             return await self._ask_model(n, request, on_text)
-        if not isinstance(known, ModelStep):
-            raise PermanentError(_diverged(n))
-        if on_text is not None and known.message.content:
-            on_text(known.message.content)
-        return ChatReply(known.message, known.model, known.finish, known.usage, known.response_id)
+        reply = self._reply_of(n, known)
+        if on_text is not None and reply.message.content:
+            on_text(reply.message.content)
+        return reply
 
     async def call(self, call_id: str, tool: str, arguments: dict[str, Any]) -> ToolOutcome:
         n = self._next_step()
         known = self._journal.get(n)
         if known is None:
             return await self._call_tool(n, call_id, tool, arguments)
-        if not isinstance(known, ToolStep) or known.tool != tool:
-            raise PermanentError(_diverged(n))
-        if known.is_error:
-            return ToolRefused(code=known.value or "tool", message=known.content)
-        return ToolResult(value=known.value, content=known.content)
+        return self._outcome_of(n, tool, known)
 
     async def tools(self) -> Sequence[ToolSpec]:
         specs = await self._services.directory.settled()
@@ -213,9 +210,8 @@ class Attempt:
         message = self._spooled(step)
         with anyio.CancelScope(shield=True):  # it is paid for: to the disk, whatever happens
             await self._services.spool.put(message)
-        await self._publish_spooled(message)
-        self._journal[n] = step
-        return reply
+        stands = await self._publish_spooled(message)
+        return self._reply_of(n, self._journaled(step, stands))
 
     @contextlib.contextmanager
     def _live_text(
@@ -250,7 +246,7 @@ class Attempt:
         subject = self._services.bus.subjects.delta(self.tenant, self.job, self._task)
         try:
             await self._services.bus.send(subject, encode(delta))
-        except TransientError:
+        except GalerneError:
             return  # a courtesy, as above
 
     def _spooled(self, step: Step) -> Spooled:
@@ -258,12 +254,51 @@ class Attempt:
         subject = bus.subjects.fact(self._address, step)
         return Spooled(bus.new_message_id(), subject, encode(step))
 
-    async def _publish_spooled(self, message: Spooled) -> None:
+    async def _publish_spooled(self, message: Spooled) -> AnyFact | None:
+        """Publish it; gives the fact that stands in its place, where another was first."""
+        try:
+            return await self._publish(message)
+        except anyio.get_cancelled_exc_class():
+            with anyio.move_on_after(LAST_WRITE, shield=True):  # whoever takes over needs it
+                await self._publish(message)
+            raise
+
+    async def _publish(self, message: Spooled) -> AnyFact | None:
         bus = self._services.bus
-        await write_once(
-            bus, bus.subjects.stream("EVENTS"), message.subject, message.data, message.id
-        )
+        stream = bus.subjects.stream("EVENTS")
+        try:
+            stands = await write_once(bus, stream, message.subject, message.data, message.id)
+        except PermanentError:
+            self._services.spool.confirm(message.id)  # the next process could do no better
+            raise
         self._services.spool.confirm(message.id)
+        if stands is None:
+            return None
+        return record_of(bus.subjects, stands.subject, stands.data, stands.sequence, stands.at).fact
+
+    def _journaled(self, step: Step, stands: AnyFact | None) -> Step:
+        """Keep in mind what the log holds as this step: ours, or the one that came before it.
+
+        An earlier attempt's answer may arrive late, out of its spool; whoever takes over after us
+        will read that one, so this attempt goes on with it too.
+        """
+        if isinstance(stands, ModelStep | ToolStep):
+            log.warning("an earlier attempt's step came first and stands", step=step.n)
+            step = stands
+        self._journal[step.n] = step
+        return step
+
+    def _reply_of(self, n: int, step: Step) -> ChatReply:
+        if not isinstance(step, ModelStep):
+            raise PermanentError(_diverged(n))
+        return ChatReply(step.message, step.model, step.finish, step.usage, step.response_id)
+
+    def _outcome_of(self, n: int, tool: str, step: Step) -> ToolOutcome:
+        if not isinstance(step, ToolStep) or step.tool != tool:
+            raise PermanentError(_diverged(n))
+        if step.is_error:
+            return ToolRefused(code=step.value or "tool", message=step.content)
+        return ToolResult(value=step.value, content=step.content)
 
     async def _call_tool(
         self, n: int, call_id: str, tool: str, arguments: dict[str, Any]
@@ -291,9 +326,8 @@ class Attempt:
             is_error=isinstance(outcome, ToolRefused),
             latency_s=round(self._services.clock() - started, 4),
         )
-        await self._services.facts.write(self._address, step)
-        self._journal[n] = step
-        return outcome
+        stands = await self._services.facts.write(self._address, step)
+        return self._outcome_of(n, tool, self._journaled(step, stands.fact if stands else None))
 
     def _not_callable(self, tool: str, spec: ToolSpec | None) -> ToolRefused | None:
         """Why a call cannot even be sent. A tool that the plan names may come back: it is sent."""

@@ -115,6 +115,9 @@ class Coordinator:
         async def settle(delivery: Delivery) -> None:
             try:
                 await handle(delivery)
+            except Exception:
+                log.exception("a request could not be handled", subject=delivery.subject[:200])
+                await delivery.retry(5.0)
             finally:
                 pull.release()
 
@@ -152,6 +155,7 @@ class Coordinator:
             on_delivery,
         )
         part = self._parts[number] = Part(number, pull)
+        self._jobs.forget_part(number)  # what an earlier time left in memory is out of date
         tasks.start_soon(self._look_after, part)
         tasks.start_soon(self._jobs.resume, number)
         log.info("looks after a part of the log", part=number)

@@ -15,7 +15,7 @@ from galerne.core.state import JobState, fold
 from galerne.core.unreadable import meaning
 from galerne.errors import PermanentError, TransientError
 from galerne.messages.facts import AnyFact, Ended, Submitted
-from galerne.messages.ids import JobId
+from galerne.messages.plan import Usage
 from galerne.messages.subjects import JobAddress
 from galerne.settings import Settings
 
@@ -45,15 +45,15 @@ class Jobs:
         self._facts = facts
         self._settings = settings
         self._clock = clock
-        self._known: dict[JobId, Known] = {}
-        self._loading: dict[JobId, list[Delivery]] = {}
-        self._ended: OrderedDict[JobId, None] = OrderedDict()
+        self._known: dict[JobAddress, Known] = {}
+        self._loading: dict[JobAddress, list[Delivery]] = {}
+        self._ended: OrderedDict[JobAddress, None] = OrderedDict()
         self._writing = 0
         self._quiet = anyio.Event()
 
     async def on_fact(self, record: Record, delivery: Delivery, tasks: anyio.abc.TaskGroup) -> None:
         """One fact of a part that this replica looks after."""
-        job = record.address.job
+        job = record.address
         if job in self._ended:
             await delivery.ack()
             return
@@ -87,9 +87,9 @@ class Jobs:
             except TransientError as error:
                 log.debug("a part could not be read yet", part=part, error=str(error))
                 await anyio.sleep(0.5)
-        over = {record.address.job for record in ended}
+        over = {record.address for record in ended}
         for record in begun:
-            job = record.address.job
+            job = record.address
             if job not in over and job not in self._known and job not in self._loading:
                 self._loading[job] = []
                 await self._load(record.address)
@@ -114,21 +114,26 @@ class Jobs:
             await self._quiet.wait()
 
     def _decide(self, known: Known) -> list[AnyFact]:
-        lacking = decide(known.state, self._clock(), self._settings.worker.max_attempts)
+        now = self._clock()
+        try:
+            lacking = decide(known.state, now, self._settings.worker.max_attempts)
+        except Exception as error:
+            log.exception("a job cannot be decided", job=known.address.job)
+            why = f"its next step cannot be decided: {type(error).__name__}: {error}"
+            lacking = [Ended(status="failed", usage=Usage(), at=now, error=why)]
         for fact in lacking:  # so that the next fact does not decide the same again
             fold(known.state, fact, self._clock())
         return lacking
 
     async def _load(self, address: JobAddress) -> None:
         """Read a job's log, decide, and serve the facts that came meanwhile."""
-        job = address.job
-        waiting = self._loading[job]
+        waiting = self._loading[address]
         try:
             known = await self._read(address, waiting)
         finally:
-            del self._loading[job]
+            del self._loading[address]
             self._quiet.set()
-        self._known[job] = known
+        self._known[address] = known
         lacking = self._decide(known)
         self._writing += 1
         await self._write(known, lacking, waiting)
@@ -163,12 +168,12 @@ class Jobs:
             self._quiet.set()
 
     async def _read_again(self, known: Known) -> None:
-        job = known.address.job
+        address = known.address
         await anyio.sleep(0.05)
-        if job not in self._loading:
-            self._known.pop(job, None)
-            self._loading[job] = []
-            await self._load(known.address)
+        if address not in self._loading:
+            self._known.pop(address, None)
+            self._loading[address] = []
+            await self._load(address)
 
     async def _write_all(self, known: Known, lacking: list[AnyFact]) -> bool:
         """Whether every fact is ours now."""
@@ -193,19 +198,24 @@ class Jobs:
         else:
             why = f"the next task cannot be stored: {error}"
         log.error("a job is ended", job=known.address.job, why=why)
-        ended = Ended(status="failed", usage=known.state.usage(), at=self._clock(), error=why)
-        await self._facts.write(known.address, ended)
+        for usage in (known.state.usage(), Usage()):  # the usage may be what does not fit
+            ended = Ended(status="failed", usage=usage, at=self._clock(), error=why)
+            try:
+                await self._facts.write(known.address, ended)
+            except PermanentError as problem:
+                log.error("a job cannot be ended", job=known.address.job, why=str(problem))  # noqa: TRY400 - the sentence says it all
+            else:
+                return
 
     async def _close(self, known: Known) -> None:
         """The job is over: forget it, and take its queued tasks away."""
-        job = known.address.job
-        self._known.pop(job, None)
-        self._ended[job] = None
+        self._known.pop(known.address, None)
+        self._ended[known.address] = None
         if len(self._ended) > REMEMBERED:
             self._ended.popitem(last=False)
         ended = known.state.ended
         if ended is not None:
-            log.info("ended", job=job, status=ended.status)
+            log.info("ended", job=known.address.job, status=ended.status)
         if known.state.under_way:
             await self._purge(known.address)
 

@@ -63,6 +63,7 @@ class Lease:
         while self._clock() > self._claim.until - self._settings.clock_margin:
             try:
                 await self._renew()
+                return  # not asked again: a lease shorter than the margin would never do
             except TransientError:
                 await anyio.sleep(0.2)
 
@@ -79,11 +80,22 @@ class Lease:
             claim = Claimed(
                 task=held.task, by=held.by, until=until, attempt=held.attempt, note=note
             )
-            try:
-                self._sequence = await self._facts.append(self._address, claim, self._sequence)
-            except ConflictError as error:
-                raise FencedError(f"another worker has taken task {held.task} over") from error
+            while True:
+                try:
+                    self._sequence = await self._facts.append(self._address, claim, self._sequence)
+                    break
+                except ConflictError as error:
+                    self._sequence = await self._own_last(error)
             self._claim = claim
+
+    async def _own_last(self, conflict: ConflictError) -> int:
+        """The sequence of a renewal of ours whose acknowledgement was lost. Raises FencedError."""
+        held = self._claim
+        record = await self._facts.last(self._address, f"run.{held.task}")
+        last = _claim_of(record) if record else None
+        if record is None or last is None or (last.by, last.attempt) != (held.by, held.attempt):
+            raise FencedError(f"another worker has taken task {held.task} over") from conflict
+        return record.sequence
 
 
 class Claims:

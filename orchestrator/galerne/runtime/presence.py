@@ -64,7 +64,7 @@ async def announce(
     async def on_query(_: Message) -> None:
         await speak()
 
-    await bus.subscribe(bus.subjects.presence_query(role), on_query)
+    queries = await bus.subscribe(bus.subjects.presence_query(role), on_query)
     task_status.started()
     try:
         while True:
@@ -72,6 +72,8 @@ async def announce(
             await anyio.sleep(interval)
     finally:
         with anyio.move_on_after(0.5, shield=True):
+            with contextlib.suppress(Exception):  # the connection may be closed
+                await queries.unsubscribe()
             await speak(leaving=True)
 
 

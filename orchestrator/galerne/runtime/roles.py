@@ -19,7 +19,7 @@ from galerne.bus.background import background
 from galerne.bus.connection import Bus, connect
 from galerne.bus.store import write_once
 from galerne.bus.topology import provision
-from galerne.errors import InvalidSettingsError, UnavailableError
+from galerne.errors import InvalidSettingsError, PermanentError, UnavailableError
 from galerne.messages.facts import Lane
 from galerne.models import ModelClient
 from galerne.runtime.attempt import Services
@@ -120,7 +120,10 @@ async def _spool(bus: Bus, me: str, settings: Settings) -> AsyncGenerator[Spool]
     async def publish(message: Spooled) -> None:
         journaled = message.subject.startswith(bus.subjects.tool_journal("", "", "").rstrip("."))
         stream = bus.subjects.stream("TOOLJ" if journaled else "EVENTS")
-        await write_once(bus, stream, message.subject, message.data, message.id)
+        try:
+            await write_once(bus, stream, message.subject, message.data, message.id)
+        except PermanentError as error:  # it must not keep this process from starting
+            log.error("a paid result is lost", subject=message.subject, why=str(error))  # noqa: TRY400 - the sentence says it all
 
     count = await replay(folder, publish)
     if count:

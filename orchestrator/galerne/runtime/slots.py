@@ -2,8 +2,7 @@
 
 import heapq
 import itertools
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 import anyio
 
@@ -19,17 +18,8 @@ class Slots:
         self._numbers = itertools.count()
         self._waiting: list[tuple[int, int, anyio.Event]] = []
 
-    @asynccontextmanager
-    async def taken(
-        self, priority: Priority, keep: Callable[[], Awaitable[None]]
-    ) -> AsyncGenerator[None]:
-        await self._take(priority, keep)
-        try:
-            yield
-        finally:
-            self._give()
-
-    async def _take(self, priority: Priority, keep: Callable[[], Awaitable[None]]) -> None:
+    async def take(self, priority: Priority, keep: Callable[[], Awaitable[None]]) -> None:
+        """Wait for a place, which `give` frees again."""
         if self._free > 0 and not self._waiting:
             self._free -= 1
             return
@@ -44,13 +34,14 @@ class Slots:
                 await keep()
         except BaseException:  # cancelled while waiting: the place must not be lost
             if turn.is_set():
-                self._give()
+                self.give()
             else:
                 self._waiting.remove(place)
                 heapq.heapify(self._waiting)
             raise
 
-    def _give(self) -> None:
+    def give(self) -> None:
+        """Free a place: for the most urgent of those that wait, if any does."""
         if self._waiting:
             heapq.heappop(self._waiting)[2].set()
         else:

@@ -133,6 +133,7 @@ class Supervisor:
         """Start the children and keep them until `stop` is set; then end them, all at once.
 
         Raises ChildFailedError where one cannot be kept alive; the others are ended then too.
+        Cancelling it kills them.
         """
         failure: ChildFailedError | None = None
 
@@ -150,13 +151,17 @@ class Supervisor:
                     tasks.start_soon(keep, child)
                 await stop.wait()
                 tasks.cancel_scope.cancel()
+            await self._end(children, grace)
         finally:
-            with anyio.CancelScope(shield=True):
-                async with anyio.create_task_group() as ends:
-                    for child in children:
-                        ends.start_soon(child.stop, grace)
+            with anyio.CancelScope(shield=True):  # who is cancelled has no patience left
+                await self._end(children, 0)
         if failure is not None:
             raise failure
+
+    async def _end(self, children: Sequence[Child], grace: float) -> None:
+        async with anyio.create_task_group() as tasks:
+            for child in children:
+                tasks.start_soon(child.stop, grace)
 
     async def _keep(self, child: Child) -> None:
         """Start a child again and again. Raises ChildFailedError."""
@@ -237,7 +242,7 @@ class ProcessChild:
 
     async def stop(self, grace: float) -> None:
         """SIGTERM; SIGKILL after `grace` seconds."""
-        process, self._process = self._process, None
+        process = self._process
         if process is None:
             return
         async with anyio.create_task_group() as tasks:
@@ -250,6 +255,7 @@ class ProcessChild:
                 self._signal(process, signal.SIGKILL)
                 await process.wait()
             tasks.cancel_scope.cancel()
+        self._process = None
         await process.aclose()
 
     def last_words(self) -> str:

@@ -39,6 +39,8 @@ log = structlog.stdlib.get_logger("galerne.runtime.tools")
 
 UNSERVED = 5.0
 """Seconds that a call waits for a worker of its tool before the task is given back."""
+PENDING = 1.0
+"""Seconds until a key that another worker holds is asked for again."""
 REPLIES = 64
 """Replies of one try that wait to be read; heartbeats beyond that are dropped."""
 GRACE = 5.0
@@ -72,8 +74,9 @@ class ToolCaller:
             match reply:
                 case ToolResult() | ToolRefused():
                     return reply
-                case Pending(until=until):
-                    await anyio.sleep(min(max(until - self._clock(), 0.05), left))
+                case Pending(until=until):  # at most: its result may be there much sooner
+                    rest = until - self._clock()
+                    await anyio.sleep(min(max(rest, 0.05), PENDING, left))
                 case _:
                     await anyio.sleep(random.uniform(0.02, 0.1))  # noqa: S311 - spreads retries
 

@@ -44,6 +44,10 @@ from galerne.tool import AnyTool, ToolContext, invoke
 log = structlog.stdlib.get_logger("galerne.runtime.tools")
 
 
+KEY_TOKENS = 8
+"""Tokens of a call's key; an executor's has three: job, task, step."""
+
+
 class ToolClaim(msgspec.Struct, frozen=True, omit_defaults=True):
     """In the tool journal: `by` performs the call, surely dead after `until` (Unix seconds)."""
 
@@ -74,6 +78,9 @@ class ToolHost:
         self._clock = clock
         self._journal = bus.subjects.stream("TOOLJ")
         self._quarantine = Quarantine(bus, me, clock)
+        self._begun: set[str] = set()
+        """Subjects of the claims under which an effect was begun here and is not journaled."""
+        self._performing: set[str] = set()
         self._active = 0
         self._idle = anyio.Event()
 
@@ -136,8 +143,10 @@ class ToolHost:
             with structlog.contextvars.bound_contextvars(tool=call.tool, key=call.key):
                 reply = await self._answer(tool, call, message)
                 await self._reply(message, reply)
-        except Exception:
+        except Exception as error:
             log.exception("a tool call could not be served", key=call.key)
+            why = f"the tool's worker failed inside: {type(error).__name__}"
+            await self._reply(message, ToolRefused(code="tool_bug", message=why))
         finally:
             self._active -= 1
             self._idle.set()
@@ -150,7 +159,7 @@ class ToolHost:
             if tool.spec.effect == "pure":
                 reply = await self._perform(tool, call)
             else:
-                reply = await self._journaled(tool, call)
+                reply = await self._alone(tool, call)
             tasks.cancel_scope.cancel()
         assert reply is not None, "the group was not cancelled before this"
         return reply
@@ -168,6 +177,17 @@ class ToolHost:
 
     # tools whose effect must not be repeated blindly
 
+    async def _alone(self, tool: AnyTool, call: CallTool) -> ToolReply:
+        """One at a time for each key: a caller that lost its first reply sends it again."""
+        claim = self._subject(call, "claim")
+        if claim in self._performing:
+            return Pending(until=self._clock() + self._settings.worker.heartbeat)
+        self._performing.add(claim)
+        try:
+            return await self._journaled(tool, call)
+        finally:
+            self._performing.discard(claim)
+
     async def _journaled(self, tool: AnyTool, call: CallTool) -> ToolReply:
         try:
             known = await self._known(call)
@@ -179,6 +199,10 @@ class ToolHost:
         except TransientError as error:
             log.warning("the tool journal is away", error=str(error))
             return Busy()
+        return await self._performed(tool, call)
+
+    async def _performed(self, tool: AnyTool, call: CallTool) -> ToolReply:
+        """Perform a call that is claimed, and journal what came of it."""
         outcome = await self._while_claimed(tool, call)
         message = Spooled(
             self._bus.new_message_id(), self._subject(call, "result"), encode(outcome)
@@ -189,11 +213,12 @@ class ToolHost:
             self._bus, self._journal, message.subject, message.data, message.id
         )
         self._spool.confirm(message.id)
-        return outcome if stands is None else decode_tool_reply(stands.data)
+        self._begun.discard(self._subject(call, "claim"))
+        return outcome if stands is None else _outcome(stands)
 
     async def _known(self, call: CallTool) -> ToolReply | None:
         stored = await store.last(self._bus, self._journal, self._subject(call, "result"))
-        return None if stored is None else decode_tool_reply(stored.data)
+        return None if stored is None else _outcome(stored)
 
     async def _claim(self, tool: AnyTool, call: CallTool) -> ToolReply | None:
         """Hold the key (None), or what to tell the caller. Raises TransientError."""
@@ -201,48 +226,51 @@ class ToolHost:
         expected = 0
         stored = await store.last(self._bus, self._journal, subject)
         if stored is not None:
-            claim = _decode_claim(stored.data)
+            claim = _claim_of(stored)
+            # Ours, and nothing was begun: the acknowledgement of the claim was lost.
+            ours = claim.by == self._me and subject not in self._begun
             dead_at = claim.until + self._settings.worker.clock_margin
-            if dead_at > self._clock():
+            if dead_at > self._clock() and not ours:
                 return Pending(until=dead_at)
-            if tool.spec.effect == "once":
+            if tool.spec.effect == "once" and not ours:
                 return ToolRefused(
                     code="in_doubt",
                     message=f"{call.tool} was begun by a worker that died: it may have happened",
                 )
             expected = stored.sequence
         try:
-            await self._write_claim(call, expected)
+            await self._write_claim(subject, expected)
         except ConflictError:
             return Pending(until=self._clock() + self._settings.tools.heartbeat)
+        self._begun.add(subject)
         return None
 
-    async def _write_claim(self, call: CallTool, expected: int) -> int:
+    async def _write_claim(self, subject: str, expected: int) -> int:
         claim = ToolClaim(self._me, self._clock() + self._settings.worker.lease)
-        subject = self._subject(call, "claim")
         return await store.append(self._bus, self._journal, subject, encode(claim), expected)
 
     async def _while_claimed(self, tool: AnyTool, call: CallTool) -> ToolOutcome:
         """Perform it while the claim is renewed."""
         outcome: ToolOutcome | None = None
-
-        async def renew() -> None:
-            while True:
-                await anyio.sleep(self._settings.worker.heartbeat)
-                try:
-                    stored = await store.last(
-                        self._bus, self._journal, self._subject(call, "claim")
-                    )
-                    await self._write_claim(call, stored.sequence if stored else 0)
-                except GalerneError as error:
-                    log.debug("a tool claim could not be renewed", error=str(error))
-
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(renew)
+            tasks.start_soon(self._renew, self._subject(call, "claim"))
             outcome = await self._perform(tool, call)
             tasks.cancel_scope.cancel()
         assert outcome is not None, "the group was not cancelled before this"
         return outcome
+
+    async def _renew(self, subject: str) -> None:
+        """Keep a claim until cancelled, or until another worker has it."""
+        while True:
+            await anyio.sleep(self._settings.worker.heartbeat)
+            try:
+                stored = await store.last(self._bus, self._journal, subject)
+                if stored is not None and _claim_of(stored).by != self._me:
+                    log.warning("another worker has taken a tool call over")
+                    return
+                await self._write_claim(subject, stored.sequence if stored else 0)
+            except GalerneError as error:
+                log.debug("a tool claim could not be renewed", error=str(error))
 
     def _subject(self, call: CallTool, entry: str) -> str:
         return self._bus.subjects.tool_journal(call.tenant, call.key, entry)
@@ -257,10 +285,30 @@ class ToolHost:
                 log.warning("a result could not be sent", error=str(error))
 
 
+def _claim_of(stored: store.Stored) -> ToolClaim:
+    """What stands as the claim; bytes that are none belong to somebody who is gone."""
+    try:
+        return _decode_claim(stored.data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ToolClaim(by="unknown", until=0.0)
+
+
+def _outcome(stored: store.Stored) -> ToolOutcome:
+    """The result in the journal; where it is unreadable nobody knows what has happened."""
+    try:
+        reply = decode_tool_reply(stored.data)
+    except InvalidMessageError:
+        reply = None
+    if isinstance(reply, ToolResult | ToolRefused):
+        return reply
+    return ToolRefused(code="in_doubt", message="this call's result in the journal is unreadable")
+
+
 def _check(call: CallTool, tool: AnyTool) -> None:
     """Raises InvalidMessageError where a key or a name could not stand in a subject."""
     if call.tool != tool.spec.name:
         raise InvalidMessageError(f"a call of {call.tool[:64]!r} came for {tool.spec.name}")
     tokens = call.key.split(".")
-    if not is_id(call.tenant) or not all(is_id(token) for token in tokens):
+    fits = len(tokens) <= KEY_TOKENS and all(is_id(token) for token in tokens)
+    if not fits or not is_id(call.tenant):
         raise InvalidMessageError("the call's tenant or key has characters that are not allowed")

@@ -25,13 +25,13 @@ from galerne.core.claims import GiveUp, Wait, retry_delay
 from galerne.errors import (
     FencedError,
     GalerneError,
+    InvalidInputError,
     InvalidMessageError,
-    TooLargeError,
     TransientError,
 )
 from galerne.messages.codec import decode_fact
 from galerne.messages.facts import PRIORITIES, Done, Lane, Priority, Ready
-from galerne.messages.ids import JobId, TaskId
+from galerne.messages.ids import JobId, TaskId, TenantId
 from galerne.messages.plan import Failed, Outcome, Succeeded, Usage
 from galerne.messages.subjects import JobAddress, TaskAddress
 from galerne.runtime.attempt import Attempt, Services
@@ -42,7 +42,7 @@ from galerne.settings import WorkerSettings
 
 log = structlog.stdlib.get_logger("galerne.runtime.worker")
 
-TaskKey = tuple[JobId, TaskId]
+TaskKey = tuple[JobAddress, TaskId]
 
 
 class InFlight:
@@ -50,6 +50,7 @@ class InFlight:
 
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
+        self.waiting = anyio.CancelScope()
         self.scope = anyio.CancelScope()
         self.job_over = False
         self.lease: Lease | None = None
@@ -105,6 +106,8 @@ class Worker:
         for pull in pulls:
             pull.stop()
         log.info("draining", tasks=len(self._in_flight))
+        for flight in list(self._in_flight.values()):
+            flight.waiting.cancel()  # what has not begun goes to another worker at once
         await self._emptied(self._settings.drain)
         for flight in list(self._in_flight.values()):
             flight.scope.cancel()
@@ -136,14 +139,16 @@ class Worker:
 
     def _adopted(self, delivery: Delivery) -> bool:
         """Whether the delivery is of a task that is in flight here."""
+        subjects = self._services.bus.subjects
         try:
-            address = self._services.bus.subjects.parse_task(delivery.subject)
+            place = subjects.parse_task(delivery.subject)
         except InvalidMessageError:
             return False
-        flight = self._in_flight.get((address.job, address.task))
+        address = subjects.address(place.tenant, place.job)
+        flight = self._in_flight.get((address, place.task))
         if flight is None:
             return False
-        log.info("adopted a redelivery", job=address.job, task=address.task)
+        log.info("adopted a redelivery", job=place.job, task=place.task)
         flight.adopt(delivery)
         return True
 
@@ -153,8 +158,8 @@ class Worker:
         try:
             if self._stopping:
                 await delivery.retry()
-                return
-            await self._handle_task(delivery, priority)
+            elif not self._adopted(delivery):  # again: two may have come before one was begun
+                await self._handle_task(delivery, priority)
         except TransientError as error:
             log.warning("the bus is away: the task will come again", error=str(error))
             await delivery.retry(1.0)
@@ -183,13 +188,20 @@ class Worker:
             kind = ready.task.kind if ready else "unknown"
             await self._refuse(delivery, address, place, f"no agent here does {kind!r} tasks")
             return
-        flight = self._in_flight[place.job, place.task] = InFlight(delivery)
+        flight = self._in_flight[address, place.task] = InFlight(delivery)
         try:
             with structlog.contextvars.bound_contextvars(job=place.job, task=place.task):
-                async with self._slots.taken(priority, flight.keep):
+                with flight.waiting:
+                    await self._slots.take(priority, flight.keep)
+                if flight.waiting.cancelled_caught:
+                    await flight.delivery.retry()
+                    return
+                try:
                     await self._claim_and_run(flight, address, ready, agent)
+                finally:
+                    self._slots.give()
         finally:
-            del self._in_flight[place.job, place.task]
+            del self._in_flight[address, place.task]
             self._left.set()
 
     async def _refuse(
@@ -313,8 +325,8 @@ class Worker:
 
         try:
             stands = await self._services.facts.write(address, done(outcome))
-        except TooLargeError as error:
-            failed = Failed(error.code, f"the task's result does not fit: {error}")
+        except InvalidInputError as error:  # too large, or no JSON
+            failed = Failed(error.code, f"the task's result cannot be stored: {error}")
             stands = await self._services.facts.write(address, done(failed))
         if stands is not None:
             log.warning("another worker was first: its outcome stands")
@@ -325,14 +337,29 @@ class Worker:
         subjects = self._services.bus.subjects
 
         async def on_end(message: Message) -> None:
-            job = message.subject.split(".")[-2]
-            for (owner, _), flight in list(self._in_flight.items()):
-                if owner == job:
+            tenant, job = message.subject.split(".")[-3:-1]
+            address = subjects.address(TenantId(tenant), JobId(job))
+            concerned = [
+                flight for (owner, _), flight in self._in_flight.items() if owner == address
+            ]
+            if concerned and await self._is_over(address):
+                log.debug("a job is over", job=job)
+                for flight in concerned:
                     flight.job_over = True
                     flight.scope.cancel()
 
         for name in ("cancel", "end"):
             await self._services.bus.subscribe(subjects.live("*", "*", name), on_end)
+
+    async def _is_over(self, address: JobAddress) -> bool:
+        """Whether the log says so: anybody may say anything on a live subject."""
+        try:
+            for name in ("cancel", "end"):
+                if await self._services.facts.last(address, name) is not None:
+                    return True
+        except TransientError as error:
+            log.debug("nobody knows whether a job is over", error=str(error))
+        return False
 
 
 async def _outcome(agent: Agent, attempt: Attempt) -> Outcome | TransientError | FencedError:

@@ -92,7 +92,7 @@ time.sleep(60)
 
 async def until(condition: Callable[[], bool]) -> None:
     with anyio.fail_after(30):
-        while not condition():  # noqa: ASYNC110 - other processes set no event
+        while not condition():
             await anyio.sleep(0.01)
 
 
@@ -122,6 +122,22 @@ async def test_who_does_not_go_is_killed() -> None:
         tasks.start_soon(Supervisor().run, [python("stubborn", stubborn, said)], stop, 0.2)
         await until(lambda: len(said) == 1)
         stop.set()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(said[0]), 0)
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_supervisor_does_not_wait_for_anybody() -> None:
+    said: list[str] = []
+    stop = anyio.Event()
+    stubborn = SLEEPER.replace("lambda *_: (print", "lambda *_: () and (print")
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(Supervisor().run, [python("stubborn", stubborn, said)], stop, 1000.0)
+            await until(lambda: len(said) == 1)
+            stop.set()
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
     with pytest.raises(ProcessLookupError):
         os.kill(int(said[0]), 0)
 

@@ -5,7 +5,7 @@ C code (`sorted`, `tuple`, `any`, a union) is counted too, an item at a time.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, MutableSet
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, MutableSet
 from types import FrameType
 from typing import Any, TypeVar, cast
 
@@ -79,9 +79,9 @@ def calls(state: JobState, work: Callable[[], object]) -> int:
 def _counted(value: Any) -> Any:
     match value:
         case dict():
-            items = cast("dict[Any, Any]", value)
+            items = cast("Mapping[Any, Any]", value)
             return CountedDict({key: _counted(item) for key, item in items.items()})
         case set():
-            return CountedSet(cast("set[Any]", value))
+            return CountedSet(cast("Iterable[Any]", value))
         case _:
             return value

@@ -156,10 +156,13 @@ OUTCOMES: tuple[Outcome, ...] = (
     Succeeded(None),
     Failed("tool", "no such file"),
 )
+PLACES: tuple[tuple[int, int, TaskKind], ...] = (
+    (1, 1, "agent"), (1, 2, "tool"), (1, 3, "agent"), (2, 1, "plan")
+)  # fmt: skip
 PLANS = [
     Planned(revision=revision, n=n, task=spec(task, *needs, kind=kind))
     for task, needs in product((*IDS[:4], *SOME_IDS), NEEDS)
-    for revision, n, kind in ((1, 1, "agent"), (1, 2, "tool"), (1, 3, "agent"), (2, 1, "plan"))
+    for revision, n, kind in PLACES
 ]
 DONES = [
     Done(task=task, outcome=outcome, usage=usage, by="worker", attempt=1, at=at)

@@ -13,6 +13,7 @@ from galerne.messages.facts import (
     PlanEnded,
     Planned,
     Ready,
+    Step,
     Submitted,
     ToolStep,
 )
@@ -26,7 +27,7 @@ F = TypeVar("F")
 def recomputed(log: Sequence[Stored]) -> JobState:
     """What `fold` must arrive at, whatever the order of `log`."""
     places = [one for one in facts_of(log, Planned) if _may_be_planned(one.task.id)]
-    steps = (*facts_of(log, ModelStep), *facts_of(log, ToolStep))
+    steps: list[Step] = [*facts_of(log, ModelStep), *facts_of(log, ToolStep)]
     submitted = _only(facts_of(log, Submitted))
     state = JobState(
         job=submitted.job if submitted else None,

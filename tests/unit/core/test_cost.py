@@ -82,7 +82,7 @@ def test_the_counting_notices_a_walk_through_the_tasks() -> None:
 
 
 def test_a_whole_job_costs_in_proportion_to_its_size() -> None:
-    small, large = (calls(JobState(), _Whole(size)) / size for size in (SMALL, 10 * SMALL))
+    small, large = (_whole_cost(size) / size for size in (SMALL, 10 * SMALL))
     assert large < 1.5 * small
 
 
@@ -110,16 +110,18 @@ def _view_cost(size: int) -> int:
     return calls(state, lambda: view(state, JOB.id, JOB.tenant, 9.0))
 
 
-class _Whole:
+def _whole_cost(size: int) -> int:
     """A job of independent tasks from its first fact to its end, a decision after each."""
+    state = JobState()
+    outcomes = [done(str(n), calls=1) for n in range(1, size + 1)]
+    facts = [*_independent(size), *outcomes, done("answer")]
 
-    def __init__(self, size: int) -> None:
-        self._facts = [*_independent(size), *(done(str(n), calls=1) for n in range(1, size + 1))]
-
-    def __call__(self) -> None:
-        state = JobState()
-        for fact in [*self._facts, done("answer")]:
+    def work() -> None:
+        for fact in facts:
             fold(state, fact, 1.0)
             for decided in decide(state, 1.0):
                 fold(state, decided, 1.0)
-        assert state.ended is not None
+
+    count = calls(state, work)
+    assert state.ended is not None
+    return count

@@ -9,9 +9,9 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from galerne.messages.facts import Done, Ended
+from galerne.messages.facts import AnyFact, Done, Ended
 from galerne.messages.ids import TaskId
-from galerne.messages.plan import Failed, TaskSpec
+from galerne.messages.plan import Failed, TaskKind, TaskSpec
 from galerne.messages.subjects import fact_name
 from unit.core.facts import done, plan_ended, planned, ready, spec
 from unit.core.rules import check_log
@@ -21,9 +21,9 @@ IDS = ("1", "2", "3", "4", "5", "6")
 QUIET = Habits(dies=0.0)
 
 seeds = st.integers(0, 2**32 - 1)
-steps = st.integers(0, 250)
+steps = st.integers(0, 500)
 replicas = st.integers(1, 3)
-kinds = st.sampled_from(("agent", "tool"))
+kinds: st.SearchStrategy[TaskKind] = st.sampled_from(("agent", "tool"))
 harmless = st.builds(Habits, dies=st.sampled_from((0.0, 0.1, 0.4)))
 harmful = st.builds(
     Habits,
@@ -134,7 +134,7 @@ NAMES = (
         for task in (*IDS[:3], "plan-1", "answer", "ghost", "a.b")
     ),
 )
-FORGED = (
+FORGED: tuple[AnyFact, ...] = (
     *(planned(n, task) for n in (1, 2, 9) for task in ("answer", "plan-1", "a.b", "", "1")),
     *(planned(n, "2", need) for n in (1, 8) for need in ("2", "ghost", "answer", "a.b")),
     *(planned(3, "3", kind=kind) for kind in ("plan", "ask", "answer")),
