@@ -7,9 +7,8 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
-from integration.fleet import eventually, fleet_on, hpub, pub, raw
 
-from galerne.bus.connection import Bus, Message, connect
+from galerne.bus.connection import Message, connect
 from galerne.bus.server import NatsServer
 from galerne.bus.topology import provision
 from galerne.errors import (
@@ -22,6 +21,7 @@ from galerne.errors import (
     UnavailableError,
 )
 from galerne.settings import BusSettings, Settings
+from integration.fleet import eventually, fleet_on, hpub, pub, raw
 
 pytestmark = pytest.mark.anyio
 
@@ -153,7 +153,9 @@ async def test_a_request_is_cancelled_like_anything_else(settings: Settings) -> 
         assert not bus._waiting
 
 
-async def test_what_waits_fails_when_the_server_dies(server: NatsServer, settings: Settings) -> None:
+async def test_what_waits_fails_when_the_server_dies(
+    server: NatsServer, settings: Settings
+) -> None:
     async with connect(settings.bus, "a") as bus:
         failed: list[Exception] = []
 
@@ -361,5 +363,3 @@ async def test_an_answer_that_is_none_is_an_error_of_ours(settings: Settings) ->
         for _ in range(len(answers)):
             with pytest.raises(TransientError):
                 await bus.publish("babel", b"")
-
-

@@ -5,13 +5,13 @@ from typing import Any
 
 import anyio
 import pytest
-from integration.fleet import Fleet, eventually, fleet_on, pulling, ready, silence
 from structlog.testing import capture_logs
 
 from galerne.bus.queue import Delivery, StandingPull
 from galerne.bus.server import NatsServer
 from galerne.bus.topology import provision
 from galerne.settings import Settings
+from integration.fleet import Fleet, eventually, fleet_on, pulling, ready, silence
 
 pytestmark = pytest.mark.anyio
 

@@ -5,7 +5,6 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
-from integration.fleet import fleet_on, hpub, pub, raw, ready, task, until
 
 from galerne.bus import store
 from galerne.bus.connection import Bus, Message, connect
@@ -16,6 +15,7 @@ from galerne.messages.facts import Cancelled, Claimed, Ended, Planned
 from galerne.messages.ids import TaskId
 from galerne.messages.plan import Usage
 from galerne.settings import Settings
+from integration.fleet import fleet_on, hpub, pub, raw, ready, task, until
 
 pytestmark = pytest.mark.anyio
 

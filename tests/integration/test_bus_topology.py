@@ -5,12 +5,12 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
-from integration.fleet import fleet_on
 
 from galerne.bus.connection import Bus, connect
 from galerne.bus.topology import consumers, provision, streams
 from galerne.errors import InvalidSettingsError
 from galerne.settings import BusSettings, Settings
+from integration.fleet import fleet_on
 
 pytestmark = pytest.mark.anyio
 
@@ -35,9 +35,7 @@ async def test_two_connections_at_once_make_it_once(settings: Settings) -> None:
                 tasks.start_soon(provision, bus, settings)
         wanted = {stream["name"] for stream in streams(one.subjects, settings)}
         assert await stream_names(one) == wanted
-        found = {
-            (stream, name) for stream in wanted for name in await consumer_names(one, stream)
-        }
+        found = {(stream, name) for stream in wanted for name in await consumer_names(one, stream)}
         assert found == {
             (stream, consumer["name"]) for stream, consumer in consumers(one.subjects, settings)
         }

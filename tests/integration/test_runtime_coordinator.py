@@ -6,26 +6,11 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
-from integration.fleet import (
-    Fleet,
-    ScriptedModel,
-    agent,
-    asking,
-    echoing,
-    eventually,
-    fleet_on,
-    hpub,
-    planning,
-    pub,
-    raw,
-    ready,
-    task,
-    until,
-)
 
 from galerne.agent import TaskContext
 from galerne.bus.server import NatsServer
 from galerne.errors import ToolError
+from galerne.messages.chat import TokenUsage
 from galerne.messages.codec import encode
 from galerne.messages.facts import (
     Cancelled,
@@ -37,11 +22,26 @@ from galerne.messages.facts import (
     Planned,
     Submitted,
 )
-from galerne.messages.ids import DEFAULT_TENANT, JobId, TaskId, job_id_of_key
+from galerne.messages.ids import DEFAULT_TENANT, TaskId, job_id_of_key
 from galerne.messages.plan import ModelUsage, Succeeded, Usage
 from galerne.messages.requests import Cancel, Submit
 from galerne.messages.tools import CallTool
 from galerne.settings import Settings
+from integration.fleet import (
+    Fleet,
+    ScriptedModel,
+    agent,
+    asking,
+    echoing,
+    fleet_on,
+    hpub,
+    planning,
+    pub,
+    raw,
+    ready,
+    task,
+    until,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -190,9 +190,7 @@ async def test_parts_come_back_to_a_replica_that_had_left_them(settings: Setting
             assert (await fleet.end(f"job{n}")).result == RESULT
 
 
-async def test_jobs_end_across_a_kill_of_the_server(
-    server: NatsServer, settings: Settings
-) -> None:
+async def test_jobs_end_across_a_kill_of_the_server(server: NatsServer, settings: Settings) -> None:
     async with fleet_on(settings) as fleet:
         await whole(fleet)
         jobs = [f"job{n}" for n in range(30)]
@@ -279,7 +277,7 @@ async def test_a_job_close_to_the_limit_ends(settings: Settings, less: int) -> N
 
 async def test_a_result_too_large_ends_with_the_reason(settings: Settings) -> None:
     async def much(context: TaskContext) -> Any:
-        return "x" * 300_000
+        return "x" * 350_000
 
     async with fleet_on(settings) as fleet:
         await fleet.coordinator()
@@ -363,6 +361,7 @@ SUBJECTS = [
     "tool.nothing",
 ]
 
+# A header shorter than its first line is left out: nats-server 2.15.1 itself panics over it.
 HEADERS = [
     b"NATS/1.0\r\n\r\n",
     b"NATS/1.0 503\r\n\r\n",
@@ -370,7 +369,7 @@ HEADERS = [
     b"NATS/1.0 \xff\xff\r\n\r\n",
     b"NATS/1.0\r\nNats-Msg-Id: x\r\n\r\n",
     b"NATS/1.0\r\nStatus: 409\r\nDescription: Server Shutdown\r\n\r\n",
-    b"N",
+    b"NATS/1.0\r\n\xff: \xfe\r\n:\r\n\r\n",
 ]
 
 
@@ -412,28 +411,11 @@ async def test_garbage_on_every_subject_kills_nobody(
         for member in members:
             assert not member.ended.is_set()
             assert not member.bus.closed.is_set()
-        kept = Counter(record.subject for record in await _readable(fleet))
+        kept = Counter(record.subject for record in await fleet.quarantined())
         for subject in ("submit.default", "command.default"):
             assert kept[f"galerne.{subject}"] >= len(GARBAGE)
         for subject in ("ev.0.default.live.done.1", "ev.1.default.live.done.1"):
             assert kept[f"galerne.{subject}"] >= len(GARBAGE)
-
-
-async def _readable(fleet: Fleet) -> list[Any]:
-    """The records of our own: anybody may write into that stream too."""
-    stream = fleet.bus.subjects.stream("QUARANTINE")
-    await fleet.bus.api(f"STREAM.PURGE.{stream}", {"filter": "galerne.quarantine.x"})
-    found = []
-    state = (await fleet.bus.api(f"STREAM.INFO.{stream}"))["state"]
-    for sequence in range(int(state["first_seq"]), int(state["last_seq"]) + 1):
-        try:
-            answer = await fleet.bus.api(f"STREAM.MSG.GET.{stream}", {"seq": sequence})
-        except Exception:  # noqa: BLE001, S112 - purged above
-            continue
-        from galerne.messages.codec import decode_quarantined
-
-        found.append(decode_quarantined(msgspec.convert(answer["message"]["data"], bytes)))
-    return found
 
 
 @pytest.mark.parametrize(
@@ -597,14 +579,14 @@ async def test_hostile_valid_facts_hurt_their_own_job_only(settings: Settings) -
             Planned(revision=10**30, n=10**30, task=task("answer")),
             PlanEnded(revision=1, count=10**30),
             PlanEnded(revision=7, count=-1),
-            Claimed(task=TaskId("1"), by="x" * 10_000, until=1e308, attempt=-(10**18)),
+            Claimed(task=TaskId("1"), by="x" * 10_000, until=0.0, attempt=-(10**18)),
             ModelStep(
                 task=TaskId("1"),
                 n=-1,
                 message=asking("x").messages[0],
                 model="m",
                 finish="f",
-                usage=msgspec.convert({}, type=type(ScriptedModelUsage)),
+                usage=TokenUsage(),
             ),
             Done(
                 task=TaskId("nobody"),
@@ -628,7 +610,9 @@ async def test_hostile_valid_facts_hurt_their_own_job_only(settings: Settings) -
             assert not member.ended.is_set()
 
 
-async def test_forged_presence_costs_time_and_no_job(server: NatsServer, settings: Settings) -> None:
+async def test_forged_presence_costs_time_and_no_job(
+    server: NatsServer, settings: Settings
+) -> None:
     async with fleet_on(settings) as fleet:
         await whole(fleet)
         data = b'{"type":"coordinator_present","worker":"%s"}'
@@ -654,16 +638,6 @@ async def test_one_model_call_for_each_task_with_two_of_everything(settings: Set
             assert Counter(names).most_common(1)[0][1] == 1
 
 
-ScriptedModelUsage = ModelStep(
-    task=TaskId("1"),
-    n=1,
-    message=asking("x").messages[0],
-    model="m",
-    finish="f",
-    usage=msgspec.convert({}, type=__import__("galerne.messages.chat").messages.chat.TokenUsage),
-).usage
-
-
 async def test_the_sweep_finds_a_job_that_was_missed(settings: Settings) -> None:
     """A wake that never came: its message is acknowledged by somebody who does nothing."""
     hasty: Settings = msgspec.structs.replace(
@@ -679,5 +653,3 @@ async def test_the_sweep_finds_a_job_that_was_missed(settings: Settings) -> None
         await fleet.planner(planning(*PLAN))
         await fleet.worker(echoing)
         assert (await fleet.end("job")).result == RESULT
-        assert JobId("job") == "job"
-        await eventually(lambda: True, "nothing else")

@@ -8,7 +8,6 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
-from integration.fleet import Fleet, eventually, fleet_on, pub, raw, until
 
 from galerne.bus import store
 from galerne.bus.connection import Message
@@ -22,6 +21,7 @@ from galerne.runtime.tool_directory import ToolDirectory
 from galerne.runtime.tool_host import ToolClaim
 from galerne.settings import Settings, ToolSettings
 from galerne.tool import AnyTool, ToolContext, tool
+from integration.fleet import Fleet, eventually, fleet_on, pub, raw, until
 
 pytestmark = pytest.mark.anyio
 
@@ -99,9 +99,7 @@ async def serving(settings: Settings, hosts: int = 1) -> AsyncGenerator[tuple[Fl
 # one effect a key
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("look", "A"), ("set_value", "a"), ("pay", "paid a")]
-)
+@pytest.mark.parametrize(("name", "value"), [("look", "A"), ("set_value", "a"), ("pay", "paid a")])
 async def test_each_kind_answers(settings: Settings, name: str, value: str) -> None:
     async with serving(settings) as (fleet, effects):
         assert await caller(fleet).call(call(name)) == result(value)
@@ -175,7 +173,7 @@ async def test_after_a_dead_claim_once_is_in_doubt(settings: Settings) -> None:
 
 
 async def test_a_live_claim_of_another_is_waited_for(settings: Settings) -> None:
-    async with serving(settings) as (fleet, effects):
+    async with serving(settings) as (fleet, _effects):
         over = time.time() + 1.0
         await leave_a_claim(fleet, "job.1.1", over)
         assert await caller(fleet).call(call("set_value")) == result("a")
@@ -312,9 +310,7 @@ async def test_a_stopped_worker_finishes_and_is_gone_for_newcomers(settings: Set
         await host.ended.wait()
 
 
-async def test_a_call_in_flight_survives_the_server(
-    server: NatsServer, settings: Settings
-) -> None:
+async def test_a_call_in_flight_survives_the_server(server: NatsServer, settings: Settings) -> None:
     async with serving(settings) as (fleet, effects):
         answers: list[ToolOutcome] = []
 
@@ -489,7 +485,7 @@ async def test_an_unreadable_result_in_the_journal_is_in_doubt(
 async def test_an_unreadable_claim_in_the_journal_is_a_dead_one(
     server: NatsServer, settings: Settings, data: bytes
 ) -> None:
-    async with serving(settings) as (fleet, effects):
+    async with serving(settings) as (fleet, _effects):
         subject = fleet.bus.subjects.tool_journal("default", "job.1.1", "claim")
         await raw(server.port, pub(subject.encode(), data))
         outcome = await caller(fleet).call(call("pay"))
@@ -507,5 +503,3 @@ async def test_hostile_presence_hurts_nobody(server: NatsServer, settings: Setti
             await raw(server.port, pub(subject, data))
         specs = await until(directory.settled, "the real ones are there")
         assert {"look", "pay"} <= specs.keys()
-
-

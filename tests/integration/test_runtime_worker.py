@@ -7,6 +7,16 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
+
+from galerne.agent import TaskContext
+from galerne.bus.server import NatsServer
+from galerne.bus.topology import provision
+from galerne.errors import PermanentError, RateLimitedError, ToolError, TransientError
+from galerne.messages.chat import ChatRequest, TokenUsage
+from galerne.messages.facts import Cancelled, Claimed, Ended, ModelStep, Planned
+from galerne.messages.ids import TaskId
+from galerne.messages.plan import Failed, Succeeded, TaskSpec, Usage
+from galerne.settings import Settings, WorkerSettings
 from integration.fleet import (
     Fleet,
     ScriptedModel,
@@ -20,16 +30,6 @@ from integration.fleet import (
     ready,
     until,
 )
-
-from galerne.agent import TaskContext
-from galerne.bus.server import NatsServer
-from galerne.bus.topology import provision
-from galerne.errors import PermanentError, RateLimitedError, ToolError, TransientError
-from galerne.messages.chat import ChatRequest, TokenUsage
-from galerne.messages.facts import Cancelled, Claimed, Ended, ModelStep, Planned
-from galerne.messages.ids import TaskId
-from galerne.messages.plan import Failed, Succeeded, TaskSpec, Usage
-from galerne.settings import Settings, WorkerSettings
 
 pytestmark = pytest.mark.anyio
 

@@ -26,6 +26,8 @@ SHORT_ACK = 9
 """Tokens of an acknowledgement subject without domain and account."""
 HEARTBEAT = 1.0
 """Seconds between idle heartbeats of a pull; two missed ones and it is renewed."""
+LONGEST_DELAY = 3600.0
+"""Seconds: whoever asks for more has read nonsense."""
 ABSENT = 3.0
 """Seconds without the consumer after which it is worth a warning: a restart takes less."""
 HAND_OVER = 2.0
@@ -64,7 +66,8 @@ class Delivery:
         await self._answer(b"+ACK")
 
     async def retry(self, delay: float = 0.0) -> None:
-        """Give it back, to come again after `delay` seconds."""
+        """Give it back, to come again after `delay` seconds, at most an hour."""
+        delay = min(delay, LONGEST_DELAY)
         body = b'-NAK {"delay": %d}' % int(delay * 1e9) if delay > 0 else b"-NAK"
         await self._answer(body)
 

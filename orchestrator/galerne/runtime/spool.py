@@ -56,8 +56,12 @@ class Spool:
         """Make and lock the file."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while True:
+                self._file = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_at(self._file, self._path):
+                    return
+                os.close(self._file)  # taken for a dead process's, and removed, before the lock
         except OSError as error:
             self._fail(error)
 
@@ -99,6 +103,8 @@ class Spool:
             self.open()  # the disk may have room again
         if self._file is None:
             return
+        if self._broken:  # the last line may be torn: this one must not go down with it
+            data = b"\n" + data
         try:
             written = os.write(self._file, data)
         except OSError as error:
@@ -169,9 +175,17 @@ def _locked(path: Path) -> Generator[bool]:
         except OSError:
             yield False
         else:
-            yield True
+            yield _is_at(file, path)
     finally:
         os.close(file)
+
+
+def _is_at(file: int, path: Path) -> bool:
+    """Whether the open file is still the one that others find under the path."""
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def read_spool(path: Path) -> Iterator[Spooled]:

@@ -1,0 +1,193 @@
+"""What was paid for reaches the log through the spool, although its process and the bus died."""
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from galerne.agent import TaskContext
+from galerne.bus.connection import connect
+from galerne.bus.server import NatsServer
+from galerne.messages.plan import Succeeded
+from galerne.messages.tools import CallTool
+from galerne.runtime import roles
+from galerne.runtime.spool import Spooled
+from galerne.settings import Settings
+from integration.fleet import Fleet, ScriptedModel, asking, echoing, eventually, fleet_on, ready
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def spool_of(fleet: Fleet, me: str) -> AsyncGenerator[Path]:
+    """A process's spool, opened as every role opens it: after the replay."""
+    async with (
+        connect(fleet.settings.bus, me) as bus,
+        roles._spool(bus, me, fleet.settings) as spool,
+    ):
+        yield spool._path.parent
+
+
+async def test_a_paid_answer_survives_its_process_and_the_bus(
+    server: NatsServer, settings: Settings
+) -> None:
+    """The answer comes while the server is away, then the worker dies; nobody pays again."""
+    asked = anyio.Event()
+    answered = anyio.Event()
+
+    async def answer(_: Any) -> str:
+        asked.set()
+        await answered.wait()
+        return "dearly paid"
+
+    heir = ScriptedModel()
+    async with fleet_on(settings) as fleet:
+        async with spool_of(fleet, "probe") as folder:
+            pass
+        spooling = _with_spool(settings, folder)
+        worker = await fleet.worker(echoing, ScriptedModel(answer), settings=spooling)
+        await fleet.put("job", ready("1"))
+        with anyio.fail_after(20):
+            await asked.wait()
+        await server.kill()
+        answered.set()
+        assert worker.spool is not None
+        await eventually(lambda: bool(worker.spool and worker.spool._open), "it is in the spool")
+        await worker.kill()
+        assert len(list(folder.glob("*.spool"))) == 1
+        await server.start()
+        await eventually(lambda: fleet.bus.connected, "we are connected again")
+        with capture_logs() as logs:
+            async with spool_of(fleet, "heir"):
+                step = await fleet.find("job", "step.1.1")
+                assert step is not None
+        assert any(line.get("results") == 1 for line in logs)
+        assert not list(folder.glob("*.spool"))
+        await fleet.worker(echoing, heir)
+        assert (await fleet.done("job", "1")).outcome == Succeeded("dearly paid")
+        assert heir.keys == []
+
+
+def _with_spool(settings: Settings, folder: Path) -> Settings:
+    worker = msgspec.structs.replace(settings.worker, spool=str(folder))
+    return msgspec.structs.replace(settings, worker=worker)
+
+
+async def test_a_replay_of_what_had_arrived_changes_nothing(settings: Settings) -> None:
+    async with fleet_on(settings) as fleet:
+        async with spool_of(fleet, "probe") as folder:
+            pass
+        worker = await fleet.worker(echoing, settings=_with_spool(settings, folder))
+        assert worker.spool is not None
+        worker.spool.confirm = _forget  # type: ignore[method-assign]
+        await fleet.put("job", ready("1"))
+        await fleet.done("job", "1")
+        await worker.kill()
+        before = await fleet.facts_of("job")
+        async with spool_of(fleet, "next"):
+            pass
+        assert await fleet.facts_of("job") == before
+
+
+def _forget(_: str) -> None:
+    return
+
+
+async def test_what_the_log_will_never_take_keeps_nobody_from_starting(settings: Settings) -> None:
+    async with fleet_on(settings) as fleet:
+        async with connect(settings.bus, "dead") as bus:
+            folder = roles.spool_folder(settings.worker.spool, await roles._cluster(bus))
+        spool = roles.Spool(folder, "dead")
+        spool.open()
+        step = fleet.bus.subjects.job(fleet.address("job"), "step.1.1")
+        for one in (
+            Spooled("1", step, b"x" * 2_000_000),
+            Spooled("2", "a b", b"{}"),
+            Spooled("3", step, b"{}"),
+        ):
+            await spool.put(one)
+        spool.close()
+        with capture_logs() as logs:
+            async with spool_of(fleet, "next"):
+                assert await fleet.facts.last(fleet.address("job"), "step.1.1") is not None
+        errors = [line["subject"] for line in logs if line["log_level"] == "error"]
+        assert errors == [step, "a b"]
+        assert not list(folder.glob("*.spool"))
+
+
+async def test_a_full_disk_stops_no_work(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with fleet_on(settings) as fleet:
+        with capture_logs() as logs, monkeypatch.context() as patch:
+            worker = await fleet.worker(echoing)
+            assert worker.spool is not None
+            spool_file = worker.spool._file
+            real = roles.os.write
+
+            def full(file: int, data: bytes) -> int:
+                if file == spool_file:
+                    raise OSError(28, "No space left on device")
+                return real(file, data)
+
+            patch.setattr("os.write", full)
+            for n in range(5):
+                await fleet.put("job", ready(f"t{n}"))
+            for n in range(5):
+                assert isinstance((await fleet.done("job", f"t{n}")).outcome, Succeeded)
+        assert sum(line["log_level"] == "error" for line in logs) == 1
+
+
+async def test_results_of_tools_go_to_their_own_stream(settings: Settings) -> None:
+    async with fleet_on(settings) as fleet:
+        async with connect(settings.bus, "dead") as bus:
+            folder = roles.spool_folder(settings.worker.spool, await roles._cluster(bus))
+        spool = roles.Spool(folder, "dead")
+        spool.open()
+        key = CallTool(tool="t", key="j.1.1", tenant="default", arguments={}, deadline=time.time())
+        subject = fleet.bus.subjects.tool_journal("default", key.key, "result")
+        await spool.put(Spooled("1", subject, b'{"type":"result","value":1,"content":"1"}'))
+        spool.close()
+        async with spool_of(fleet, "next"):
+            info = await fleet.bus.api(f"STREAM.INFO.{fleet.bus.subjects.stream('TOOLJ')}")
+            assert info["state"]["messages"] == 1
+
+
+async def test_a_takeover_goes_on_after_the_replayed_step(
+    server: NatsServer, settings: Settings
+) -> None:
+    async def two(context: TaskContext) -> Any:
+        first = await context.ask(asking("first"))
+        return (await context.ask(asking(first.message.content))).message.content
+
+    asked: list[str] = []
+
+    async def answer(request: Any) -> str:
+        asked.append(request.messages[-1].content)
+        if len(asked) == 1:
+            await server.kill()
+        return "one"
+
+    heir = ScriptedModel()
+    async with fleet_on(settings) as fleet:
+        async with spool_of(fleet, "probe") as folder:
+            pass
+        spooling = _with_spool(settings, folder)
+        worker = await fleet.worker(two, ScriptedModel(answer), settings=spooling)
+        await fleet.put("job", ready("1"))
+        await eventually(lambda: bool(worker.spool and worker.spool._open), "it is in the spool")
+        await worker.kill()
+        await server.start()
+        await eventually(lambda: fleet.bus.connected, "we are connected again")
+        async with spool_of(fleet, "next"):
+            pass
+        await fleet.worker(two, heir)
+        assert (await fleet.done("job", "1")).outcome == Succeeded("reply to one")
+        assert asked == ["first"]
+        assert heir.keys == ["job.1.2"]

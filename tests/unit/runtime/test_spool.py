@@ -1,0 +1,290 @@
+"""The spool: what it took before it returned is there for the next process, whatever happens."""
+
+import errno
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from structlog.testing import capture_logs
+
+from galerne.runtime.spool import Spool, Spooled, read_spool, replay, spool_folder
+
+pytestmark = pytest.mark.anyio
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def message(n: int, data: bytes = b"\xff\x00data\n") -> Spooled:
+    return Spooled(f"id-{n}", f"a.subject.{n}", data)
+
+
+async def replayed(folder: Path) -> list[Spooled]:
+    found: list[Spooled] = []
+
+    async def publish(one: Spooled) -> None:
+        found.append(one)
+
+    assert await replay(folder, publish) == len(found)
+    return found
+
+
+@contextmanager
+def opened(folder: Path, worker: str = "a") -> Iterator[Spool]:
+    spool = Spool(folder, worker)
+    spool.open()
+    try:
+        yield spool
+    finally:
+        spool.close()
+
+
+def die(spool: Spool) -> None:
+    """As the kernel does it: the file is closed, its lock is free, nothing else happens."""
+    assert spool._file is not None
+    os.close(spool._file)
+    spool._file = None
+
+
+async def test_what_was_not_confirmed_is_replayed_in_order(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, "a")
+    spool.open()
+    for n in range(3):
+        await spool.put(message(n))
+    spool.confirm("id-1")
+    die(spool)
+    assert await replayed(tmp_path) == [message(0), message(1), message(2)]
+    assert not names_in(tmp_path)
+    assert await replayed(tmp_path) == []
+
+
+async def test_a_confirmed_file_is_emptied_and_removed(tmp_path: Path) -> None:
+    with opened(tmp_path) as spool:
+        for n in range(3):
+            await spool.put(message(n))
+        for n in range(3):
+            spool.confirm(f"id-{n}")
+        assert (tmp_path / "a.spool").stat().st_size == 0
+        await spool.put(message(9))
+        spool.confirm("id-9")
+    assert not names_in(tmp_path)
+
+
+async def test_a_clean_end_leaves_what_is_open(tmp_path: Path) -> None:
+    with opened(tmp_path) as spool:
+        await spool.put(message(1))
+    assert await replayed(tmp_path) == [message(1)]
+
+
+async def test_many_at_once_share_a_sync_and_all_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    real = os.fdatasync
+
+    def count(file: int) -> None:
+        synced.append(file)
+        real(file)
+
+    monkeypatch.setattr("os.fdatasync", count)
+    with opened(tmp_path) as spool:
+        async with anyio.create_task_group() as tasks:
+            for n in range(100):
+                tasks.start_soon(spool.put, message(n))
+        assert 1 <= len(synced) <= 3
+        assert list(read_spool(tmp_path / "a.spool")) == [message(n) for n in range(100)]
+
+
+async def test_put_returns_only_after_a_sync_that_began_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, finish = threading.Event(), threading.Event()
+    syncs: list[int] = []
+
+    def sync(file: int) -> None:
+        syncs.append(os.fstat(file).st_size)
+        begun.set()
+        finish.wait(20)
+
+    monkeypatch.setattr("os.fdatasync", sync)
+    with opened(tmp_path) as spool:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(spool.put, message(1))
+            await anyio.to_thread.run_sync(begun.wait, 20)
+            tasks.start_soon(spool.put, message(2))
+            await anyio.lowlevel.checkpoint()
+            finish.set()
+        size = (tmp_path / "a.spool").stat().st_size
+        assert syncs[0] < size
+        assert syncs[-1] == size
+
+
+async def test_the_kernel_has_it_before_anything_waits(tmp_path: Path) -> None:
+    with opened(tmp_path) as spool:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await spool.put(message(1))
+        assert list(read_spool(tmp_path / "a.spool")) == [message(1)]
+
+
+async def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, "a")
+    spool.open()
+    await spool.put(message(1))
+    await spool.put(message(2))
+    die(spool)
+    path = tmp_path / "a.spool"
+    whole = path.read_bytes()
+    for cut in range(len(whole) - 2, len(whole) // 2, -7):
+        path.write_bytes(whole[:cut])
+        assert list(read_spool(path)) == [message(1)]
+    path.write_bytes(whole[:40])
+    assert await replayed(tmp_path) == []
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff\xfe\n", b"[]\n{}\nnull\n", b"[" * 100_000, b'{"id":1,"subject":2}\n']
+)
+async def test_garbage_in_a_file_stops_nobody(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x.spool").write_bytes(data)
+    assert await replayed(tmp_path) == []
+    assert not names_in(tmp_path)
+
+
+async def test_a_living_process_keeps_its_file(tmp_path: Path) -> None:
+    with opened(tmp_path) as living:
+        await living.put(message(1))
+        dead = Spool(tmp_path, "dead")
+        dead.open()
+        await dead.put(message(2))
+        die(dead)
+        assert await replayed(tmp_path) == [message(2)]
+        assert (tmp_path / "a.spool").exists()
+        await living.put(message(3))
+    assert await replayed(tmp_path) == [message(1), message(3)]
+
+
+async def test_a_replay_that_is_stopped_goes_on_later(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, "a")
+    spool.open()
+    await spool.put(message(1))
+    die(spool)
+
+    async def away(_: Spooled) -> None:
+        await anyio.sleep_forever()
+
+    with anyio.move_on_after(0.05):
+        await replay(tmp_path, away)
+    assert await replayed(tmp_path) == [message(1)]
+
+
+async def test_two_that_start_at_once_replay_a_file_once(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, "a")
+    spool.open()
+    await spool.put(message(1))
+    die(spool)
+    found: list[Spooled] = []
+
+    async def publish(one: Spooled) -> None:
+        await anyio.sleep(0.01)
+        found.append(one)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(4):
+            tasks.start_soon(replay, tmp_path, publish)
+    assert found == [message(1)]
+
+
+async def test_a_file_removed_before_it_was_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may take a file without a lock for a dead process's."""
+    real, taken = fcntl.flock, []
+
+    def slowly(file: int, how: int) -> None:
+        if not taken:
+            taken.append(file)
+            (tmp_path / "a.spool").unlink()
+        real(file, how)
+
+    monkeypatch.setattr("fcntl.flock", slowly)
+    with opened(tmp_path) as spool:
+        await spool.put(message(1))
+        assert list(read_spool(tmp_path / "a.spool")) == [message(1)]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
+async def test_a_full_disk_costs_one_error_line_and_no_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(_file: int, _data: bytes) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with opened(tmp_path) as spool, monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr("os.write", refuse)
+        for n in range(5):
+            await spool.put(message(n))
+            spool.confirm(f"id-{n}")
+    errors = [line for line in logs if line["log_level"] == "error"]
+    assert len(errors) == 1
+    assert errors[0]["error"] == os.strerror(number)
+
+
+async def test_a_disk_with_room_again_is_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write that failed may have left half a line, which must not spoil the next."""
+    real = os.write
+
+    def half(file: int, data: bytes) -> int:
+        return real(file, data[: len(data) // 2])
+
+    spool = Spool(tmp_path, "a")
+    spool.open()
+    await spool.put(message(1))
+    with monkeypatch.context() as patch:
+        patch.setattr("os.write", half)
+        await spool.put(message(2))
+    await spool.put(message(3))
+    await spool.put(message(4))
+    die(spool)
+    assert await replayed(tmp_path) == [message(1), message(3), message(4)]
+
+
+async def test_a_sync_that_fails_costs_one_error_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_file: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with opened(tmp_path) as spool, capture_logs() as logs:
+        with monkeypatch.context() as patch:
+            patch.setattr("os.fdatasync", refuse)
+            await spool.put(message(1))
+        await spool.put(message(2))
+        assert message(2) in list(read_spool(tmp_path / "a.spool"))
+    assert [line["log_level"] for line in logs] == ["error"]
+
+
+async def test_a_folder_that_cannot_be_made_costs_one_error_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with capture_logs() as logs, opened(tmp_path / "file" / "below") as spool:
+        await spool.put(message(1))
+        spool.confirm("id-1")
+    assert [line["log_level"] for line in logs] == ["error"]
+
+
+async def test_no_folder_is_nothing_to_replay(tmp_path: Path) -> None:
+    assert await replayed(tmp_path / "none") == []
+
+
+def test_each_cluster_has_its_own_folder(tmp_path: Path) -> None:
+    assert spool_folder(str(tmp_path), "c1") == tmp_path / "c1"
+    assert spool_folder(None, "c1").is_absolute()
