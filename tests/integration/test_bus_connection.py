@@ -1,5 +1,8 @@
 """The connection: deadlines, refusals and errors that reach whoever asked, in one line."""
 
+# What a crash leaves behind shows only inside.
+# pyright: reportPrivateUsage=false
+
 import time
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,8 @@
 """The standing pull: everything arrives, in its window, across restarts, and it ends when told."""
 
+# What a crash leaves behind shows only inside.
+# pyright: reportPrivateUsage=false
+
 from collections import Counter
 from typing import Any
 

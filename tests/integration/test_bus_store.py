@@ -213,7 +213,8 @@ async def test_reading_without_a_server_is_transient(
 
 FORGED = (
     b"NATS/1.0\r\nNats-Sequence: %s\r\nNats-Subject: galerne.ev.0.default.other.end\r\n"
-    b"Nats-Time-Stamp: yesterday\r\nStatus: 204\r\nNats-Num-Pending: 9\r\nNats-Msg-Id: forged\r\n\r\n"
+    b"Nats-Time-Stamp: yesterday\r\nStatus: 204\r\nNats-Num-Pending: 9\r\n"
+    b"Nats-Msg-Id: forged\r\n\r\n"
 )
 
 

@@ -1,5 +1,8 @@
 """The four roles as they are really put together, with the stand-in for a model."""
 
+# What a crash leaves behind shows only inside.
+# pyright: reportPrivateUsage=false
+
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +13,7 @@ import pytest
 
 from galerne.bus.connection import Bus, connect
 from galerne.errors import UnavailableError
+from galerne.messages.facts import Ended
 from galerne.models.standin import StandIn, StandInSettings
 from galerne.runtime import roles
 from galerne.runtime.roles import ROLES, Role, load_agents, serve, worker_name
@@ -36,6 +40,7 @@ async def test_a_job_goes_to_its_end_and_all_roles_end_when_told(
             executor=role,
             tools=ToolSettings(root=str(tmp_path), heartbeat=0.1),
         )
+        ended: Ended | None = None
         with anyio.fail_after(PATIENCE):
             async with anyio.create_task_group() as tasks:
                 for name in ROLES:
@@ -45,6 +50,7 @@ async def test_a_job_goes_to_its_end_and_all_roles_end_when_told(
                 await fleet.submit("job", "Count the words in two.txt")
                 ended = await fleet.end("job")
                 stop.set()
+        assert ended is not None
         assert ended.status == "succeeded", ended
         assert "2" in str(ended.result)
         assert not spool_files(settings)

@@ -1,5 +1,9 @@
 """What was paid for reaches the log through the spool, although its process and the bus died."""
 
+# What a crash leaves behind shows only inside.
+# pyright: reportPrivateUsage=false
+
+import os
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -17,7 +21,7 @@ from galerne.bus.server import NatsServer
 from galerne.messages.plan import Succeeded
 from galerne.messages.tools import CallTool
 from galerne.runtime import roles
-from galerne.runtime.spool import Spooled
+from galerne.runtime.spool import Spool, Spooled, spool_folder
 from galerne.settings import Settings
 from integration.fleet import Fleet, ScriptedModel, asking, echoing, eventually, fleet_on, ready
 
@@ -85,7 +89,7 @@ async def test_a_replay_of_what_had_arrived_changes_nothing(settings: Settings) 
             pass
         worker = await fleet.worker(echoing, settings=_with_spool(settings, folder))
         assert worker.spool is not None
-        worker.spool.confirm = _forget  # type: ignore[method-assign]
+        worker.spool.confirm = _forget  # type: ignore[method-assign, assignment]
         await fleet.put("job", ready("1"))
         await fleet.done("job", "1")
         await worker.kill()
@@ -102,8 +106,8 @@ def _forget(_: str) -> None:
 async def test_what_the_log_will_never_take_keeps_nobody_from_starting(settings: Settings) -> None:
     async with fleet_on(settings) as fleet:
         async with connect(settings.bus, "dead") as bus:
-            folder = roles.spool_folder(settings.worker.spool, await roles._cluster(bus))
-        spool = roles.Spool(folder, "dead")
+            folder = spool_folder(settings.worker.spool, await roles._cluster(bus))
+        spool = Spool(folder, "dead")
         spool.open()
         step = fleet.bus.subjects.job(fleet.address("job"), "step.1.1")
         for one in (
@@ -129,7 +133,7 @@ async def test_a_full_disk_stops_no_work(
             worker = await fleet.worker(echoing)
             assert worker.spool is not None
             spool_file = worker.spool._file
-            real = roles.os.write
+            real = os.write
 
             def full(file: int, data: bytes) -> int:
                 if file == spool_file:
@@ -147,8 +151,8 @@ async def test_a_full_disk_stops_no_work(
 async def test_results_of_tools_go_to_their_own_stream(settings: Settings) -> None:
     async with fleet_on(settings) as fleet:
         async with connect(settings.bus, "dead") as bus:
-            folder = roles.spool_folder(settings.worker.spool, await roles._cluster(bus))
-        spool = roles.Spool(folder, "dead")
+            folder = spool_folder(settings.worker.spool, await roles._cluster(bus))
+        spool = Spool(folder, "dead")
         spool.open()
         key = CallTool(tool="t", key="j.1.1", tenant="default", arguments={}, deadline=time.time())
         subject = fleet.bus.subjects.tool_journal("default", key.key, "result")

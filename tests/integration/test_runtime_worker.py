@@ -1,5 +1,8 @@
 """The worker: claims, retries, fencing, takeover and draining, against a real log."""
 
+# What a crash leaves behind shows only inside.
+# pyright: reportPrivateUsage=false
+
 import time
 from collections import Counter
 from typing import Any
@@ -685,8 +688,8 @@ async def test_high_priority_goes_before_what_waits(settings: Settings) -> None:
         await fleet.put("job", ready("first"))
         await eventually(lambda: bool(gate.came), "the only place is taken")
         for name, priority in (("low", "low"), ("high", "high")):
-            await fleet.put("job", ready(name, priority=priority))
             count = len(_in_flight(worker)) + 1
+            await fleet.put("job", ready(name, priority=priority))
             await eventually(lambda n=count: len(_in_flight(worker)) >= n, "it waits there")  # type: ignore[misc]
         gate.opened.set()
         await fleet.done("job", "low")

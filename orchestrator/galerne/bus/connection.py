@@ -13,7 +13,7 @@ import itertools
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import anyio
 import msgspec
@@ -375,7 +375,7 @@ def _json_object(message: Message, doing: str) -> dict[str, Any]:
     match answer.get("error"):
         case None:
             return answer
-        case dict() as problem:
-            raise mapping.of_api_error(problem, doing)
+        case dict():
+            raise mapping.of_api_error(cast("dict[str, Any]", answer["error"]), doing)
         case _:
             raise UnavailableError(f"{doing}: what answers there is not JetStream")

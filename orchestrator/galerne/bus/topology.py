@@ -170,7 +170,8 @@ async def _ensure_stream(bus: Bus, wanted: dict[str, Any]) -> None:
 
 def _check_owner(name: str, have: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Two prefixes that differ only in case or dots would share the names of their streams."""
-    holds, wants = have.get("subjects") or [], wanted.get("subjects") or []
+    holds: list[str] = have.get("subjects") or []
+    wants: list[str] = wanted.get("subjects") or []
     if sorted(holds) != sorted(wants):
         raise InvalidSettingsError(
             f"stream {name} holds {', '.join(holds) or 'no subjects'} instead of"

@@ -42,15 +42,16 @@ class TolerantClient(Client):
 
     async def _process_headers(self, headers: Any) -> dict[str, str] | None:
         try:
-            return await super()._process_headers(headers)
+            return await super()._process_headers(headers)  # pyright: ignore[reportUnknownMemberType] - it is untyped
         except (ValueError, IndexError) as error:
             log.debug("headers that are none were left out", error=str(error))
             return None
 
     async def _process_pong(self) -> None:
         """Of a ping that nobody waits for any more, too: the base class ends its reader there."""
-        if self._pongs and self._pongs[0].done():
-            self._pongs.pop(0)
+        waiting = self._pongs  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - its Future is untyped
+        if waiting and waiting[0].done():
+            waiting.pop(0)
             self._pings_outstanding = 0
             return
         await super()._process_pong()

@@ -17,7 +17,7 @@ from galerne.bus.connection import Bus
 from galerne.bus.log import FactLog, record_of
 from galerne.bus.store import write_once
 from galerne.core.view import step_usage
-from galerne.errors import GalerneError, PermanentError
+from galerne.errors import GalerneError, PermanentError, TransientError
 from galerne.messages.chat import ChatReply, ChatRequest
 from galerne.messages.codec import encode
 from galerne.messages.facts import AnyFact, ModelStep, Planned, Ready, Step, ToolStep
@@ -91,7 +91,7 @@ class Attempt:
         self._step = 0
         self._writing = 0
         self._idle = anyio.Event()
-        self._refused: PermanentError | None = None
+        self._refused: GalerneError | None = None
 
     # what an agent sees
 
@@ -159,7 +159,7 @@ class Attempt:
                 self._journal[record.fact.n] = record.fact
 
     async def written(self) -> None:
-        """Wait until every `write` has arrived. Raises the PermanentError of one that cannot."""
+        """Wait until every `write` has arrived. Raises what is wrong with one that cannot."""
         while self._writing:
             self._idle = anyio.Event()
             await self._idle.wait()
@@ -344,7 +344,10 @@ class Attempt:
 
     async def _write(self, fact: AnyFact) -> None:
         try:
-            await self._services.facts.write(self._address, fact)
+            stands = await self._services.facts.write(self._address, fact)
+            if stands is not None and stands.fact != fact:
+                # A dead attempt's write arrived late: the next attempt reads it first.
+                self._refused = TransientError(f"another attempt has written {stands.name}")
         except PermanentError as error:
             self._refused = error
         finally:

@@ -115,6 +115,7 @@ class Jobs:
 
     def _decide(self, known: Known) -> list[AnyFact]:
         now = self._clock()
+        lacking: list[AnyFact]
         try:
             lacking = decide(known.state, now, self._settings.worker.max_attempts)
         except Exception as error:

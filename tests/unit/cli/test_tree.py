@@ -5,6 +5,7 @@ import io
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.console import Console
 
 from galerne.cli.tree import fit, job_tree
@@ -119,7 +120,7 @@ def test_a_live_tree_never_outgrows_the_terminal(
     view = JobView(id="j-1", tenant="t", status="running", goal=goal, tasks=shown)
     lines = drawn(view, height=height)
     assert len(lines) < height
-    assert all(len(line) <= 80 for line in lines)
+    assert all(cell_len(line) <= 80 for line in lines)
 
 
 @given(tasks, st.integers(2, 30))

@@ -10,7 +10,7 @@ from galerne.messages.facts import AnyFact, Cancelled, Done, Ended, PlanEnded, P
 from galerne.messages.ids import ANSWER_TASK, TaskId, plan_task
 from galerne.messages.plan import Failed, Succeeded, TaskSpec
 from unit.core.facts import JOB
-from unit.core.world import Entry
+from unit.core.replicas import Entry
 
 F = TypeVar("F")
 

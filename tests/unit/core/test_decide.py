@@ -140,6 +140,10 @@ def test_the_answer_ends_the_job() -> None:
             "tasks 1 wait for one another or for tasks that nobody planned",
         ),
         (
+            (*BEGUN, planned(1, "1", "ghost"), plan_ended(1), PLAN_DONE[1], ready("a.b")),
+            "tasks 1 wait for one another or for tasks that nobody planned",
+        ),
+        (
             (*BEGUN, planned(1, "answer"), planned(2, "2"), *PLAN_DONE),
             "the plan is incomplete: some of its tasks could not be read",
         ),

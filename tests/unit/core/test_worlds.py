@@ -14,8 +14,9 @@ from galerne.messages.ids import TaskId
 from galerne.messages.plan import Failed, TaskKind, TaskSpec
 from galerne.messages.subjects import fact_name
 from unit.core.facts import done, plan_ended, planned, ready, spec
+from unit.core.replicas import Entry
 from unit.core.rules import check_log
-from unit.core.world import Entry, Habits, Plans, World
+from unit.core.world import Habits, Plans, World
 
 IDS = ("1", "2", "3", "4", "5", "6")
 QUIET = Habits(dies=0.0)
@@ -167,15 +168,35 @@ def test_unreadable_bytes_where_they_hurt_most_fail_the_job_and_do_not_hang_it(
     plans: Plans, seed: int
 ) -> None:
     """Every name that a good history has used is spoilt once, from the start."""
-    good = World(plans, QUIET, Random(seed), 1, [])
-    good.settle()
-    for name in {entry.name for entry in good.log.entries}:
-        world = World(plans, QUIET, Random(seed), 1, [])
-        world.log.append(name, None, 0.0, 0)
-        world.settle()
-        assert world.ended, name
-        if not name.startswith(("run.", "plan.1.end", "cancel")):
+    for name in _good_names(plans, seed):
+        world = _spoilt(plans, seed, name)
+        if not name.startswith(("run.", "plan.1.end")):
             assert _end(world).status == "failed", name
+
+
+@given(plans, seeds)
+@settings(max_examples=40)
+def test_unreadable_bytes_where_nobody_reads_hurt_nothing(plans: Plans, seed: int) -> None:
+    ready = [name.split(".") for name in _good_names(plans, seed) if name.startswith("ready.")]
+    for _, lane, priority, task in ready:
+        for name in (f"ready.weird.{priority}.{task}", f"ready.{lane}.soon.{task}"):
+            assert _end(_spoilt(plans, seed, name)).status == "succeeded", name
+
+
+def _good_names(plans: Plans, seed: int) -> list[str]:
+    """Every name that a history without trouble uses."""
+    world = World(plans, QUIET, Random(seed), 1, [])
+    world.settle()
+    return sorted({entry.name for entry in world.log.entries})
+
+
+def _spoilt(plans: Plans, seed: int, name: str) -> World:
+    """The same history, with unreadable bytes under `name` from the start."""
+    world = World(plans, QUIET, Random(seed), 1, [])
+    world.log.append(name, None, 0.0, 0)
+    world.settle()
+    assert world.ended, name
+    return world
 
 
 def _done(world: World) -> list[Done]:

@@ -1,10 +1,13 @@
 """The spool: what it took before it returned is there for the next process, whatever happens."""
 
+# A process dies by closing its file, which is its own.
+# pyright: reportPrivateUsage=false
+
 import errno
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,7 +39,7 @@ async def replayed(folder: Path) -> list[Spooled]:
 
 
 @contextmanager
-def opened(folder: Path, worker: str = "a") -> Iterator[Spool]:
+def opened(folder: Path, worker: str = "a") -> Generator[Spool]:
     spool = Spool(folder, worker)
     spool.open()
     try:
@@ -206,7 +209,8 @@ async def test_a_file_removed_before_it_was_locked_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process may take a file without a lock for a dead process's."""
-    real, taken = fcntl.flock, []
+    real = fcntl.flock
+    taken: list[int] = []
 
     def slowly(file: int, how: int) -> None:
         if not taken:
