@@ -1,7 +1,7 @@
 """The agent that executes: a small model with tools, or one direct tool call without any model.
 
     ask --text--> done           ask --tool calls--> each called in order --> ask again
-        --nothing--> asked once more, then failed
+        --nothing, or a call as text--> asked once more, then failed
 
 Between steps everything follows from the task and from what the journal gives back. Whether a
 call becomes a step is therefore decided by the names that the task or the job lists, where it
@@ -35,7 +35,13 @@ MAX_TURNS: Final = 12
 PROMPT: Final = "executor.v1.md"
 DIRECT_CALL: Final = "direct"
 """The call id of a tool task's only call."""
-NUDGE: Final = "Your answer was empty. Write the result of the task now, as text."
+SAY_SOMETHING: Final = "Your answer was empty. Write the result of the task now, as text."
+CALL_AGAIN: Final = (
+    "Your tool call came as text and was not made. Call the tool again by a proper tool call, or"
+    " write the result as plain text."
+)
+LEAKED_CALL: Final = "[TOOL_CALLS]"
+"""Mistral's own marker: a server with the wrong flags, or a model, lets it through as text."""
 GIVES_UP: Final = "I cannot"
 
 _decode_arguments = msgspec.json.Decoder(dict[str, Any]).decode
@@ -89,17 +95,20 @@ class _Dialogue:
             if message.tool_calls:
                 for call in message.tool_calls:
                     self._turns.append(await self._answered(call))
+            elif LEAKED_CALL in message.content:
+                self._nudge(CALL_AGAIN, "the model writes its tool calls as text")
             elif text := message.content.strip():
                 return _accepted(text)
             else:
-                self._nudge()
+                self._nudge(SAY_SOMETHING, "the model answered with nothing")
         raise PermanentError(f"no answer after {MAX_TURNS} turns; split the task or give it tools")
 
-    def _nudge(self) -> None:
+    def _nudge(self, request: str, fault: str) -> None:
+        """Ask once more; a fault that comes back is the task's failure."""
         if self._nudged:
-            raise PermanentError("the model answered with nothing, twice; try a larger model")
+            raise PermanentError(f"{fault}, twice; try a larger model, or check its server's flags")
         self._nudged = True
-        self._turns.append(ChatMessage("user", NUDGE))
+        self._turns.append(ChatMessage("user", request))
 
     async def _answered(self, call: ToolCall) -> ChatMessage:
         """The tool turn for one call. A call that cannot be made is explained to the model."""

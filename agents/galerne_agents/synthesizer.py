@@ -7,6 +7,7 @@ from galerne.errors import PermanentError
 from galerne.messages.facts import Lane
 from galerne.messages.plan import TaskKind
 from galerne.planner import answer_request
+from galerne_agents.executor import LEAKED_CALL
 
 
 class SynthesizerAgent:
@@ -23,6 +24,8 @@ class SynthesizerAgent:
         answer = reply.message.content.strip()
         if not answer:
             raise PermanentError("the model's final answer was empty; run the job again")
+        if LEAKED_CALL in answer:
+            raise PermanentError("the model's final answer is a tool call as text; run it again")
         return answer
 
 

@@ -4,6 +4,7 @@ Three sources, the later wins: the TOML file, `GALERNE_*` variables, command-lin
 variable is the path in capitals: `GALERNE_EXECUTOR_ENDPOINT` is `endpoint` in `[executor]`.
 """
 
+import difflib
 import math
 import os
 import tomllib
@@ -88,6 +89,9 @@ class WorkerSettings(Section, frozen=True):
     """Seconds between renewals: a third of the lease, so two may be missed."""
     max_attempts: int = 6
     """Claims on one task before it fails for good: more means that it kills its workers."""
+    outage: float = 3600.0
+    """Seconds that a task waits for a model or tool that is away or asks for a pause, before that
+    counts as its failure: a model server may be down for a while at night."""
     retry_delay: float = 0.5
     """Seconds before the second attempt after a transient failure; doubled each time, jittered."""
     drain: float = 20.0
@@ -188,8 +192,21 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
                 raise InvalidSettingsError(
                     f"{variable} is not a setting; sections are {', '.join(sections)}"
                 )
+        _check_variable(variable, section, field, value)
         tables.setdefault(section, {})[field] = value
     return tables
+
+
+def _check_variable(variable: str, section: str, field: str, value: str) -> None:
+    """Each by itself, so that the error names the variable that somebody typed."""
+    known: tuple[str, ...] = getattr(Settings(), section).__struct_fields__
+    if field not in known:
+        near = difflib.get_close_matches(field, known, n=1)
+        advice = f"; did you mean GALERNE_{section.upper()}_{near[0].upper()}?" if near else ""
+        raise InvalidSettingsError(
+            f"{variable} is not a setting: [{section}] has no {field!r}{advice}"
+        )
+    _convert({section: {field: value}}, variable, strict=False)
 
 
 def _merge(below: Overrides, above: Overrides) -> dict[str, dict[str, Any]]:

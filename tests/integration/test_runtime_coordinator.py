@@ -17,12 +17,13 @@ from galerne.messages.facts import (
     Claimed,
     Done,
     Ended,
+    JobSpec,
     ModelStep,
     PlanEnded,
     Planned,
     Submitted,
 )
-from galerne.messages.ids import DEFAULT_TENANT, TaskId, job_id_of_key
+from galerne.messages.ids import DEFAULT_TENANT, JobId, TaskId, job_id_of_key
 from galerne.messages.plan import ModelUsage, Succeeded, Usage
 from galerne.messages.requests import Cancel, Submit
 from galerne.messages.tools import CallTool
@@ -653,3 +654,27 @@ async def test_the_sweep_finds_a_job_that_was_missed(settings: Settings) -> None
         await fleet.planner(planning(*PLAN))
         await fleet.worker(echoing)
         assert (await fleet.end("job")).result == RESULT
+
+
+async def test_a_bad_submission_ends_with_the_reason_and_ends_no_other(settings: Settings) -> None:
+    bad = b'{"type":"submit","job":"%s","goal":"g","priority":"urgent"}'
+    async with fleet_on(settings) as fleet:
+        await whole(fleet)
+        await fleet.submit_bytes(bad % b"new")
+        ended = await fleet.end("new")
+        why = "the job was refused: priority must be high, normal or low"
+        assert (ended.status, ended.error) == ("failed", why)
+        await until(fleet.quarantined, "it is kept as well")
+        await fleet.submit("tools", tools=("fine", "a b"))
+        assert "'a b' is not usable" in ((await fleet.end("tools")).error or "")
+        await fleet.put(
+            "held",
+            Submitted(job=JobSpec(id=JobId("held"), tenant=DEFAULT_TENANT, goal="g"), at=1.0),
+        )
+        await fleet.submit_bytes(bad % b"held")
+        await fleet.submit("held", goal=" ")
+        await fleet.submit("held", tools=("a b",))
+        await fleet.submit("new")
+        await fleet.emptied("SUBMIT", "admit")
+        assert (await fleet.end("held")).result == RESULT
+        assert [record.name for record in await fleet.facts_of("new")] == ["end"]

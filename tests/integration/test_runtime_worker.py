@@ -14,7 +14,13 @@ import pytest
 from galerne.agent import TaskContext
 from galerne.bus.server import NatsServer
 from galerne.bus.topology import provision
-from galerne.errors import PermanentError, RateLimitedError, ToolError, TransientError
+from galerne.errors import (
+    NotFoundError,
+    PermanentError,
+    RateLimitedError,
+    ToolError,
+    TransientError,
+)
 from galerne.messages.chat import ChatRequest, TokenUsage
 from galerne.messages.facts import Cancelled, Claimed, Ended, ModelStep, Planned
 from galerne.messages.ids import TaskId
@@ -804,7 +810,15 @@ async def test_a_worker_adopts_its_own_redelivery(server: NatsServer, settings: 
         await server.start()
         await eventually(lambda: fleet.bus.connected, "we are connected again")
         stream = fleet.bus.subjects.stream("TASKS")
-        await fleet.bus.api(f"CONSUMER.DELETE.{stream}.executor-normal")
+
+        async def deleted() -> bool:
+            try:
+                await fleet.bus.api(f"CONSUMER.DELETE.{stream}.executor-normal")
+            except NotFoundError:
+                return True
+            return False
+
+        await until(deleted, "the consumer is gone")
         await provision(fleet.bus, patient)  # a new consumer delivers everything again
 
         async def redelivered() -> bool:

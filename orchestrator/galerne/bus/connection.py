@@ -18,7 +18,6 @@ from typing import Any, Self, cast
 import anyio
 import msgspec
 import nats.errors
-import structlog
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
@@ -38,10 +37,11 @@ from galerne.errors import (
     TooLargeError,
     UnavailableError,
 )
+from galerne.logs import get_logger
 from galerne.messages.subjects import Subjects
 from galerne.settings import BusSettings
 
-log = structlog.stdlib.get_logger("galerne.bus")
+log = get_logger("galerne.bus")
 
 SWEEP = 0.1
 """Seconds between two looks at the deadlines: what a deadline may be late by."""
@@ -265,8 +265,14 @@ class Bus:
 
         refused: list[Exception] = []
 
+        said = ""
+
         async def on_error(error: Exception) -> None:  # must never raise: it would end the reader
-            log.debug("nats", error=f"{type(error).__name__}: {error}")
+            nonlocal said
+            line = f"{type(error).__name__}: {error}"
+            if line != said:  # a server that is away is tried ten times a second
+                log.debug("nats", error=line)
+            said = line
             if mapping.is_refusal(error):
                 refused.append(error)
 

@@ -19,6 +19,7 @@ from galerne.errors import (
 
 _WRONG_SEQUENCE = frozenset({10071, 10164})
 """JetStream: the subject's last sequence is not the expected one (one server, a cluster)."""
+_NO_DISK = 10047
 _NO_ROOM = frozenset({10077, 10023, 10047})
 """A limit of the stream, the resources of the server, its storage."""
 _TOO_LARGE = 10054
@@ -60,6 +61,11 @@ def of_api_error(error: dict[str, Any], doing: str) -> GalerneError:
         return ConflictError(text)
     if number == _TOO_LARGE:
         return TooLargeError(text)
+    if number == _NO_DISK:
+        return BusyError(
+            f"{text}: the disk of the NATS server's store folder has too little room;"
+            " free some, or start it with another folder"
+        )
     if number in _NO_ROOM:
         return BusyError(f"{text} (JetStream error {number})")
     if number in _NOT_FOUND:

@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 import msgspec
-import structlog
 
 from galerne.bus.connection import Bus, Message
 from galerne.errors import TransientError
+from galerne.logs import get_logger
 
-log = structlog.stdlib.get_logger("galerne.bus.queue")
+log = get_logger("galerne.bus.queue")
 
 EXPIRES = 30.0
 """Seconds that a pull stands before the server ends it (408) and it is renewed."""
@@ -31,7 +31,9 @@ LONGEST_DELAY = 3600.0
 ABSENT = 3.0
 """Seconds without the consumer after which it is worth a warning: a restart takes less."""
 HAND_OVER = 2.0
-"""Seconds that a stopped pull waits for what the server has already sent."""
+"""Seconds that a stopped pull waits for what the server has already sent, at most."""
+QUIET = 0.1
+"""Seconds without a message after which nothing is taken to be on its way."""
 
 
 class Delivery:
@@ -116,6 +118,8 @@ class StandingPull:
         self._heard = 0.0
         self._pause = 0.0
         self._stopped = False
+        self._delivered = 0
+        self.ended = anyio.Event()
         self._absent_since: float | None = None
         self._warned = False
         self._inbox = bus.new_inbox()
@@ -147,11 +151,21 @@ class StandingPull:
                 with anyio.move_on_after(HEARTBEAT):
                     await self._wake.wait()
             with anyio.move_on_after(HAND_OVER), contextlib.suppress(Exception):
+                await self._quiet()
                 await subscription.drain()  # type: ignore[no-untyped-call]
         finally:
             self._bus.off_reconnect(self._renew)
             with anyio.CancelScope(shield=True), contextlib.suppress(Exception):
                 await subscription.unsubscribe()
+            self.ended.set()
+
+    async def _quiet(self) -> None:
+        """Until nothing seems to be on its way: a farewell in between would lose it for a while."""
+        while self._pulls:
+            before = self._delivered
+            await anyio.sleep(QUIET)
+            if self._delivered == before:
+                return
 
     async def _fill(self) -> None:
         """Ask for what the window has room for."""
@@ -200,6 +214,7 @@ class StandingPull:
             self._pulls[oldest] -= 1
             if self._pulls[oldest] <= 0:
                 del self._pulls[oldest]
+        self._delivered += 1
         if self._manual:
             self._held += 1
         try:

@@ -10,13 +10,17 @@ from datetime import datetime
 
 import anyio
 import msgspec
-import structlog
 
 from galerne.bus.connection import Bus
 from galerne.bus.mapping import ConflictError
 from galerne.errors import NotFoundError, TransientError
+from galerne.logs import get_logger
 
-log = structlog.stdlib.get_logger("galerne.bus.store")
+log = get_logger("galerne.bus.store")
+
+
+SUSPICIOUS = 8.0
+"""Seconds without a stored write after which somebody should look; a restart takes fewer."""
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -37,11 +41,19 @@ async def write_once(
     Raises PermanentError (too large, refused by the server) and nothing transient.
     """
     delay = 0.05
+    begun = anyio.current_time()
+    warned = False
     while True:
         try:
             return await _write(bus, stream, subject, data, message_id)
         except TransientError as error:
-            log.debug("a write is tried again", subject=subject, error=str(error))
+            if not warned and anyio.current_time() - begun > SUSPICIOUS:
+                warned = True
+                log.warning(
+                    "the NATS server stores nothing: is it running, and has its disk room?",
+                    stream=stream,
+                    error=str(error),
+                )
         await anyio.sleep(delay)
         delay = min(delay * 2, 1.0)
 

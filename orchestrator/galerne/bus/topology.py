@@ -7,19 +7,21 @@ else in Galerne creates a stream or a durable consumer.
 from itertools import zip_longest
 from typing import Any, cast
 
-import structlog
-
 from galerne.bus.connection import Bus
 from galerne.errors import InvalidSettingsError, NotFoundError, PermanentError
+from galerne.logs import get_logger
 from galerne.messages.facts import LANES, PRIORITIES, Lane, Priority
 from galerne.messages.subjects import Subjects
 from galerne.settings import Settings
 
-log = structlog.stdlib.get_logger("galerne.bus.topology")
+log = get_logger("galerne.bus.topology")
 
 SECOND = 1_000_000_000
 DEDUPLICATION = 120 * SECOND
 """Nanoseconds in which a message id counts; the write-once rule itself never expires."""
+QUARANTINE_BYTES = 64 * 1024 * 1024
+"""The newest so many are kept. JetStream reserves them on the disk from the start, so more would
+keep a fleet from starting in a small container."""
 WAKING = ("submitted", "plan.>", "done.*", "cancel", "decided.*", "fired.*", "end")
 """The facts that a coordinator wakes for: not its own `ready`, not claims and steps."""
 
@@ -105,7 +107,7 @@ def streams(subjects: Subjects, settings: Settings) -> list[dict[str, Any]]:
             "name": subjects.stream("QUARANTINE"),
             "subjects": [subjects.quarantine(">")],
             "retention": "limits",
-            "max_bytes": 1024 * 1024 * 1024,
+            "max_bytes": QUARANTINE_BYTES,
             "max_msg_size": -1,
         },
     ]

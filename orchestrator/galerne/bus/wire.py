@@ -8,13 +8,13 @@ directions are guarded here.
 import re
 from typing import Any
 
-import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from galerne.errors import InvalidInputError, InvalidSettingsError
+from galerne.logs import get_logger
 
-log = structlog.stdlib.get_logger("galerne.bus.wire")
+log = get_logger("galerne.bus.wire")
 
 LONGEST_SUBJECT = 1024
 """Characters; the server's line holds 4,096 with a subject, a reply and the sizes."""

@@ -1,4 +1,8 @@
-"""A job's progress where there is no terminal: one plain line for each change."""
+"""A job's progress where there is no terminal: one plain line for each change.
+
+A claim is renewed again and again while its task runs; what was said of it once is remembered, so
+that a start is told once, and a task given back is told as one that is tried again.
+"""
 
 from galerne.cli.text import one_line, seconds_text
 from galerne.core.state import JobState, TaskTimes
@@ -16,8 +20,30 @@ from galerne.messages.ids import TaskId
 from galerne.messages.plan import Failed, Succeeded, TaskSpec
 
 
-def change_line(fact: AnyFact, state: JobState) -> str | None:
-    """What to say about `fact`, with `state` as it is after it; None: nothing."""
+class Lines:
+    """The lines of one job."""
+
+    def __init__(self) -> None:
+        self._told: set[tuple[TaskId, str, int]] = set()
+
+    def after(self, fact: AnyFact, state: JobState) -> str | None:
+        """What to say about `fact`, with `state` as it is after it; None: nothing."""
+        if isinstance(fact, Claimed):
+            return self._claim(fact)
+        return _change(fact, state)
+
+    def _claim(self, claim: Claimed) -> str | None:
+        if claim.until <= 0:
+            return f"{claim.task} is tried again: {_first(claim.note or 'it was given back')}"
+        held = (claim.task, claim.by, claim.attempt)
+        if held in self._told:
+            return None
+        self._told.add(held)
+        again = f", attempt {claim.attempt}" if claim.attempt > 1 else ""
+        return f"{claim.task} runs on {one_line(claim.by, 80)}{again}"
+
+
+def _change(fact: AnyFact, state: JobState) -> str | None:
     match fact:
         case Submitted(job=job):
             return f"{job.id}: {one_line(job.goal, 200)}"
@@ -25,9 +51,6 @@ def change_line(fact: AnyFact, state: JobState) -> str | None:
             return f"planned {_what(task)}"
         case PlanEnded(rejected=rejected) if rejected:
             return f"the plan lacks {len(rejected)} unusable tasks: {_first(rejected[0].reason)}"
-        case Claimed(task=task, attempt=attempt, by=by):
-            again = f", attempt {attempt}" if attempt > 1 else ""
-            return f"{task} runs on {one_line(by, 80)}{again}"
         case Done(task=task, outcome=Succeeded()):
             return f"{task} succeeded{_took(state, task)}"
         case Done(task=task, outcome=Failed(message=message)):

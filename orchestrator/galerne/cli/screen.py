@@ -5,7 +5,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Protocol
 
-from galerne.cli.lines import change_line
+from galerne.cli.lines import Lines
 from galerne.cli.output import say
 from galerne.core.state import JobState
 from galerne.core.view import JobView
@@ -31,8 +31,11 @@ class Screen(Protocol):
 class PlainScreen:
     """One line for each change."""
 
+    def __init__(self) -> None:
+        self._lines = Lines()
+
     def changed(self, fact: AnyFact, state: JobState) -> None:
-        line = change_line(fact, state)
+        line = self._lines.after(fact, state)
         if line is not None:
             say(line)
 

@@ -18,18 +18,18 @@ from typing import Self
 
 import anyio
 import msgspec
-import structlog
 
 from galerne.bus.connection import Bus, Message
 from galerne.bus.log import FactLog, Record
 from galerne.core.unreadable import meaning
 from galerne.errors import InvalidMessageError, TransientError, UnavailableError
+from galerne.logs import get_logger
 from galerne.messages.codec import decode_delta
 from galerne.messages.facts import AnyFact, Ended
 from galerne.messages.live import Delta
 from galerne.messages.subjects import JobAddress
 
-log = structlog.stdlib.get_logger("galerne.client")
+log = get_logger("galerne.client")
 
 SILENCE = 1.0
 """Seconds without a live message after which the log is read anyway."""

@@ -28,7 +28,7 @@ async def require(bus: Bus, address: JobAddress) -> Submit | None:
     if waiting is None and await log.last(address, "submitted") is None:
         raise NotFoundError(
             f"there is no job {address.job} of tenant {address.tenant}"
-            " (`galerne jobs` lists those that there are)"
+            " (`galerne jobs` lists those that there are; another tenant's: --tenant NAME)"
         )
     return waiting
 

@@ -55,9 +55,15 @@ def build(
         job=job,
         key=key,
         inputs=dict(inputs or {}),
-        tools=None if tools is None else tuple(check_id(name, "the tool") for name in tools),
+        tools=None if tools is None else tuple(map(_tool, tools)),
         priority=priority,
     )
+
+
+def _tool(name: object) -> str:
+    if not isinstance(name, str):
+        raise InvalidInputError(f"the tool {name!r} is not a name: tools is a list of names")
+    return check_id(name, "the tool")
 
 
 def encoded(message: Submit, headers: int, limit: int) -> bytes:

@@ -12,9 +12,11 @@ from galerne.messages.facts import Claimed
 
 
 class Take(msgspec.Struct, frozen=True):
-    """Claim it as this attempt."""
+    """Claim it as this attempt; the rest is carried on from the claim before (`Claimed`)."""
 
     attempt: int
+    excused: int = 0
+    away_since: float | None = None
 
 
 class Wait(msgspec.Struct, frozen=True):
@@ -48,10 +50,22 @@ def judge_claim(
     over_in = claim.until + margin - now
     if claim.until > 0 and over_in > 0 and claim.by != me:
         return Wait(over_in)
-    if claim.attempt >= max_attempts:
+    if claim.attempt - claim.excused >= max_attempts:
         note = claim.note or "its worker died or lost its lease"
         return GiveUp(claim.attempt, note)
-    return Take(claim.attempt + 1)
+    return Take(claim.attempt + 1, claim.excused, claim.away_since)
+
+
+def excuse(claim: Claimed, now: float, outage: float) -> Claimed | None:
+    """The claim of an attempt that found its back end away, or None if that has lasted too long.
+
+    A model server takes minutes to start again: such an attempt does not count against
+    `max_attempts`, for at most `outage` seconds since the back end was last there.
+    """
+    since = now if claim.away_since is None else claim.away_since
+    if now - since >= outage:
+        return None
+    return msgspec.structs.replace(claim, excused=claim.excused + 1, away_since=since)
 
 
 def retry_delay(attempt: int, base: float, jitter: float, retry_after: float | None) -> float:

@@ -71,7 +71,8 @@ class Ready(Fact, frozen=True, tag="ready"):
 class Claimed(Fact, frozen=True, tag="claimed"):
     """`by` holds the task until `until` (the lease), as attempt number `attempt` (from 1).
 
-    `note` says why a lease was given back (`until` is 0 then).
+    `note` says why a lease was given back (`until` is 0 then). `excused` counts the attempts that
+    ended because a back end was away or asked for a pause; `away_since` is when that began.
     """
 
     task: TaskId
@@ -79,6 +80,8 @@ class Claimed(Fact, frozen=True, tag="claimed"):
     until: float
     attempt: int
     note: str | None = None
+    excused: int = 0
+    away_since: float | None = None
 
 
 class ModelStep(Fact, frozen=True, tag="model_step"):

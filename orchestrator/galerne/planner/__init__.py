@@ -12,7 +12,15 @@ from galerne.planner.check import MAX_INSTRUCTION, MAX_TASKS, check_task
 from galerne.planner.conversation import Ask, PlanBrief, converse
 from galerne.planner.objects import BrokenObject, JsonObject, ObjectScanner
 from galerne.planner.plan import Plan
-from galerne.planner.planner import Connect, HasSpec, Model, Planner, PlanStream, no_task
+from galerne.planner.planner import (
+    Connect,
+    HasSpec,
+    Model,
+    Planner,
+    PlanStream,
+    TaskStream,
+    no_task,
+)
 from galerne.planner.prompt import answer_request, planner_request, task_line
 from galerne.planner.reader import PlanReader
 from galerne.planner.refs import referenced_tasks
@@ -21,6 +29,7 @@ from galerne.planner.sections import as_text, escaped, messages, one_line, secti
 __all__ = [
     "Planner",
     "PlanStream",
+    "TaskStream",
     "Plan",
     "PlanReader",
     "PlanBrief",

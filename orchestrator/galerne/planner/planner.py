@@ -2,23 +2,29 @@
 
 The model speaks in a task of its own; each JSON object that closes is handed over at once, so
 the first task is there long before the last one is written. That task belongs to `PlanStream`,
-and leaving its `async with` closes the connection to the model, whatever the reason.
+and leaving its `async with` closes the connection to the model, whatever the reason. A
+`TaskStream` is the same plan for a bare `async for`: it is left without a word, so its reader
+ends when the stream is closed, cancelled or dropped.
 """
 
+import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from functools import partial
 from typing import Any, Protocol, Self
 
 import anyio
+import anyio.lowlevel
 
-from galerne.errors import BadAnswerError
+from galerne.errors import BadAnswerError, InvalidInputError
 from galerne.messages.chat import ChatReply, ChatRequest
 from galerne.messages.plan import ModelUsage, Rejected, TaskSpec, Usage
 from galerne.messages.tools import ToolSpec
 from galerne.models import ModelClient
 from galerne.planner.conversation import PlanBrief, converse
 from galerne.planner.plan import Plan
+from galerne.planner.sections import one_line
 from galerne.settings import RoleSettings
 
 
@@ -37,7 +43,14 @@ class Model(Protocol):
     ) -> ChatReply: ...
 
 
+READER = "galerne: a plan's reader"
+"""The name of the asyncio task behind a `TaskStream`."""
+
+_CLOSING = 5.0  # seconds; a client closes in far less, and whoever leaves is not held up for more
+_SHOWN = 60  # characters of a wrong value in an error's sentence
+
 Connect = Callable[[RoleSettings], AbstractAsyncContextManager[Model]]
+_Heard = asyncio.Queue[TaskSpec | BaseException | None]
 
 
 class Planner:
@@ -70,23 +83,20 @@ class Planner:
     ) -> "PlanStream":
         """A plan to follow: enter it with `async with`, then iterate over its tasks.
 
+        Raises InvalidInputError at once when the goal, a tool or the inputs cannot be used.
         Iterating raises BadAnswerError when no usable task came, and what the endpoint caused:
         ModelError, RateLimitedError, UnavailableError, DeadlineError.
         """
-        specs = tuple(tool if isinstance(tool, ToolSpec) else tool.spec for tool in tools)
-        return PlanStream(self._connect(self._settings), PlanBrief(goal, specs, inputs))
+        brief = _brief(goal, tools, inputs)
+        return PlanStream(self._connect(self._settings), brief)
 
-    async def stream(
-        self, goal: str, tools: Sequence[ToolSpec | HasSpec] = ()
-    ) -> AsyncGenerator[TaskSpec, None]:
-        """Each task the moment its JSON object closes. Raises as iterating `open` does.
+    def stream(self, goal: str, tools: Sequence[ToolSpec | HasSpec] = ()) -> "TaskStream":
+        """Each task the moment its JSON object closes. Raises as `open` and iterating it do.
 
-        Like every async generator that holds a connection it has to be closed by whoever leaves
-        it early: wrap it in `contextlib.aclosing`, or use `open`.
+        Leaving the loop early closes the connection to the model soon after; `open` and
+        `contextlib.aclosing` have it closed by the time that their block has ended.
         """
-        async with self.open(goal, tools) as tasks:
-            async for task in tasks:
-                yield task
+        return TaskStream(self.open(goal, tools))
 
     async def plan(self, goal: str, tools: Sequence[ToolSpec | HasSpec] = ()) -> Plan:
         """The whole plan, after one repair of what could not be used. Raises as `open` does."""
@@ -156,6 +166,114 @@ class PlanStream:
     def _hand_over(self, task: TaskSpec) -> None:
         self._count += 1
         self._tasks_in.send_nowait(task)
+
+
+class TaskStream:
+    """The tasks of one plan, for a bare `async for` that may be left in any way and at any time.
+
+    A generator would hold the task group of `PlanStream` across its yields, and the event loop
+    finalises a dropped generator in another task, where no task group may be left. So the group
+    lives and ends in a reader of its own, which this object starts, owns and cancels. Nobody
+    awaits an object that is dropped, so the reader can belong to no scope but the event loop's.
+    """
+
+    def __init__(self, plan: PlanStream) -> None:
+        self._plan = plan
+        self._heard: _Heard = asyncio.Queue()
+        self._reader: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> TaskSpec:
+        if self._closed:
+            raise StopAsyncIteration
+        if self._reader is None:
+            self._reader = _start(self._plan, self._heard)
+        try:
+            await anyio.lowlevel.checkpoint()
+            heard = await self._heard.get()
+        except asyncio.CancelledError:
+            await self.aclose()
+            raise
+        if isinstance(heard, TaskSpec):
+            return heard
+        self._heard.put_nowait(None)  # the end stays the end for whoever asks again
+        if heard is None or self._closed:
+            raise StopAsyncIteration
+        raise heard
+
+    async def aclose(self) -> None:
+        """Close the connection to the model and end the iteration; a second time does nothing."""
+        self._closed = True
+        if self._reader is not None and not self._reader.done():
+            self._reader.cancel()
+            with anyio.move_on_after(_CLOSING, shield=True):
+                await asyncio.wait({self._reader})
+
+    def __del__(self) -> None:
+        reader = self._reader
+        if reader is not None and not reader.done():
+            # The garbage collector runs in any thread; a closed loop has ended its tasks itself.
+            with suppress(RuntimeError):
+                reader.get_loop().call_soon_threadsafe(reader.cancel)
+
+
+def _start(plan: PlanStream, heard: _Heard) -> asyncio.Task[None]:
+    """The reader. It does not know the stream that owns it: else that would never be dropped."""
+    reader = asyncio.get_running_loop().create_task(_read(plan, heard), name=READER)
+    reader.add_done_callback(partial(_end, heard))
+    return reader
+
+
+async def _read(plan: PlanStream, heard: _Heard) -> None:
+    async with plan:
+        async for task in plan:
+            heard.put_nowait(task)
+
+
+def _end(heard: _Heard, reader: asyncio.Task[None]) -> None:
+    # A reader that somebody else cancelled must not look like a plan that is whole.
+    cancelled = reader.cancelled()
+    heard.put_nowait(asyncio.CancelledError() if cancelled else reader.exception())
+
+
+def _brief(
+    goal: str, tools: Sequence[ToolSpec | HasSpec], inputs: Mapping[str, Any] | None
+) -> PlanBrief:
+    """What a host service gave, checked: nothing is asked of the model before this."""
+    _check_goal(goal)
+    _check_collections(tools, inputs)
+    return PlanBrief(goal, tuple(map(_spec, tools)), inputs)
+
+
+def _check_goal(goal: object) -> None:
+    if not isinstance(goal, str):
+        raise InvalidInputError(f"the goal is {_shown(goal)}: give a text")
+    if not goal.strip():
+        raise InvalidInputError("the goal is empty: say what the job is to do")
+
+
+def _check_collections(tools: object, inputs: object) -> None:
+    if isinstance(tools, str | bytes) or not isinstance(tools, Iterable):
+        raise InvalidInputError(f"the tools are {_shown(tools)}: give a list of ToolSpec or @tool")
+    if not (inputs is None or isinstance(inputs, Mapping)):
+        raise InvalidInputError(f"the inputs are {_shown(inputs)}: give a dict or None")
+
+
+def _spec(tool: object) -> ToolSpec:
+    spec = tool if isinstance(tool, ToolSpec) else getattr(tool, "spec", None)
+    if isinstance(spec, ToolSpec):
+        return spec
+    raise InvalidInputError(
+        f"{_shown(tool)} is no tool: give a ToolSpec or a function decorated with @tool"
+    )
+
+
+def _shown(value: object) -> str:
+    words = one_line(repr(value), _SHOWN)
+    return words if value is None else f"{words} ({type(value).__name__})"
 
 
 def no_task(rejected: Sequence[Rejected]) -> str:

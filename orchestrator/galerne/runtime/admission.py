@@ -1,8 +1,17 @@
-"""From the SUBMIT stream into the log: jobs become `submitted`, commands become facts."""
+"""From the SUBMIT stream into the log: jobs become `submitted`, commands become facts.
 
+    message ──▶ decoded ──▶ checked ──▶ `submitted`
+                   │           └─ a bad goal, tool or size ─▶ `end`, which says why
+                   └─ unusable ─▶ quarantine, and `end` where its job can still be told
+
+A refusal never ends a job that was admitted before, and a refused id stays refused.
+"""
+
+import re
 from collections.abc import Awaitable, Callable
+from itertools import islice
 
-import structlog
+import msgspec
 
 from galerne.bus.connection import Bus
 from galerne.bus.log import FactLog
@@ -14,29 +23,56 @@ from galerne.errors import (
     PermanentError,
     TransientError,
 )
+from galerne.logs import get_logger
 from galerne.messages.codec import decode_command, decode_submit
-from galerne.messages.facts import Cancelled, Ended, JobSpec, Submitted
+from galerne.messages.facts import PRIORITIES, Cancelled, Ended, JobSpec, Submitted
 from galerne.messages.ids import JobId, TenantId, check_id, job_id_of_key
 from galerne.messages.plan import Usage
 from galerne.messages.requests import Submit
+from galerne.messages.subjects import JobAddress
 from galerne.runtime.quarantine import Quarantine
 
-log = structlog.stdlib.get_logger("galerne.runtime.admission")
+log = get_logger("galerne.runtime.admission")
 
 UNADMITTED = 20
 """Deliveries of a command for a job that is not in the log yet: it may still be queued."""
 
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[{}\[\],:]|[^\s"{}\[\],:]+', re.DOTALL)
+"""Strings (the last may lack its closing quote), brackets, separators, other scalars."""
+_LEGIBLE = 200_000
+"""Tokens: a hostile message is not worth more time."""
+_PROBLEM = re.compile(r"(?P<problem>.*) - at `\$\.(?P<field>\w+)")
+_MUST_BE = {
+    "goal": "text",
+    "job": "text",
+    "key": "text",
+    "inputs": "an object",
+    "tools": "a list of names",
+    "priority": f"{', '.join(PRIORITIES[:-1])} or {PRIORITIES[-1]}",
+}
+
+
+def job_id(job: str | None, key: str | None, tenant: TenantId) -> JobId:
+    """The id that a message gives its job. Raises InvalidInputError with what to change."""
+    if job is not None:
+        return JobId(check_id(job, "the job's id"))
+    if key is not None:
+        return job_id_of_key(tenant, key)
+    raise InvalidInputError("neither `job` nor `key` is given: the job would have no id")
+
+
+def checked(submit: Submit) -> None:
+    """Whether a coordinator can begin it. Raises InvalidInputError with what to change."""
+    if not submit.goal.strip():
+        raise InvalidInputError("the goal is empty: say what is to be done")
+    for name in submit.tools or ():
+        check_id(name, "the tool")
+
 
 def job_of(submit: Submit, tenant: TenantId) -> JobSpec:
-    """The job that a message asks for. Raises InvalidInputError with what to change."""
-    if submit.job is not None:
-        job = JobId(check_id(submit.job, "the job's id"))
-    elif submit.key is not None:
-        job = job_id_of_key(tenant, submit.key)
-    else:
-        raise InvalidInputError("neither `job` nor `key` is given: the job would have no id")
+    """The job that a message asks for. Raises InvalidInputError where its id is not usable."""
     return JobSpec(
-        id=job,
+        id=job_id(submit.job, submit.key, tenant),
         tenant=tenant,
         goal=submit.goal,
         key=submit.key,
@@ -44,6 +80,72 @@ def job_of(submit: Submit, tenant: TenantId) -> JobSpec:
         tools=submit.tools,
         priority=submit.priority,
     )
+
+
+def job_in(data: bytes, tenant: TenantId) -> JobId | None:
+    """The id that a submit message of no other use still tells, None where it does not.
+
+    Looks at the outermost strings only, so numbers of any size, nesting of any depth and broken
+    escapes elsewhere do no harm.
+    """
+    fields = _outer_fields(data)
+    try:
+        if _text(fields, "type") not in {None, "submit"}:
+            return None
+        job = _text(fields, "job")
+        return job_id(job, _text(fields, "key") if job is None else None, tenant)
+    except (msgspec.MsgspecError, UnicodeDecodeError, InvalidInputError):
+        return None
+
+
+def _text(fields: dict[str, bytes], name: str) -> str | None:
+    return msgspec.json.decode(fields.get(name, b"null"), type=str | None)
+
+
+def _outer_fields(data: bytes) -> dict[str, bytes]:
+    """Field → the first token of its value, of the outermost object as far as it is legible."""
+    fields: dict[str, bytes] = {}
+    name: bytes | None = None
+    opened: list[bytes] = []
+    for match in islice(_TOKENS.finditer(data), _LEGIBLE):
+        token = match[0]
+        outermost = opened == [b"{"]
+        if token in b"]}":
+            if not opened or outermost:
+                break
+            opened.pop()
+        elif token in b"[{":
+            if outermost and name is not None:
+                fields[name.decode("utf-8", "replace")] = token
+            opened.append(token)
+        elif not opened:
+            break
+        elif outermost and token == b",":
+            name = None
+        elif outermost and token != b":":
+            if name is None:
+                name = token.strip(b'"')
+            else:
+                fields[name.decode("utf-8", "replace")] = token
+    return fields
+
+
+def why_unusable(error: str) -> str:
+    """What to change in a submit message, from the decoder's reason. One line."""
+    reason = error.removeprefix("this is not a submit message: ")
+    found = _PROBLEM.match(reason)
+    if found is None:
+        if "recursion" in reason:
+            return "it is nested too deeply: make the inputs flatter"
+        if missing := re.search(r"missing required field `(\w+)`", reason):
+            return f"{missing[1]} is missing"
+        return f"it is not JSON in UTF-8 ({reason}): look for a cut text or a broken escape"
+    field = found["field"]
+    if found["problem"].endswith("out of range"):
+        return f"{field} holds a number that is out of range: send it as text"
+    if field in _MUST_BE:
+        return f"{field} must be {_MUST_BE[field]}"
+    return f"{field} is not usable ({found['problem']})"
 
 
 class Admission:
@@ -79,33 +181,56 @@ class Admission:
             await delivery.retry(error.retry_after or 1.0)
 
     async def _admit(self, delivery: Delivery) -> None:
-        job = job_of(decode_submit(delivery.data), self._tenant(delivery))
-        address = self._bus.subjects.address(job.tenant, job.id)
-        if not job.goal.strip():
-            await self._refuse(job, "the goal is empty: say what is to be done")
+        tenant = self._tenant(delivery)
+        submit = await self._decoded(delivery.data, tenant)
+        job = job_of(submit, tenant)
+        address = self._address(tenant, job.id)
+        if await self._facts.last(address, "end") is not None:
+            log.info("already known: a job that is over", job=job.id)
             return
         try:
+            checked(submit)
             stands = await self._facts.write(address, Submitted(job=job, at=self._clock()))
         except PermanentError as error:
-            await self._refuse(job, str(error))
+            await self._refuse(tenant, job.id, str(error))
             return
         if stands is None:
-            log.info("admitted", job=job.id, tenant=job.tenant)
+            log.info("admitted", job=job.id, tenant=tenant)
         elif stands.fact is None:
-            await self._refuse(job, f"its log begins with an unreadable message ({stands.error})")
+            why = f"its log begins with an unreadable message ({stands.error})"
+            await self._refuse(tenant, job.id, why)
         else:
             log.info("already known: the same job", job=job.id)
 
-    async def _refuse(self, job: JobSpec, why: str) -> None:
-        """End a job that never began, where its user looks for it."""
+    async def _decoded(self, data: bytes, tenant: TenantId) -> Submit:
+        """Raises InvalidMessageError, after the job was refused where its id can be told."""
+        try:
+            return decode_submit(data)
+        except InvalidMessageError as error:
+            job = job_in(data, tenant)
+            if job is not None:
+                why = f"the job was refused: {why_unusable(str(error))}"
+                await self._refuse(tenant, job, why)
+            raise
+
+    async def _refuse(self, tenant: TenantId, job: JobId, why: str) -> None:
+        """End a job that never began, where its user looks for it; one that did stays as it is."""
+        address = self._address(tenant, job)
+        submitted = await self._facts.last(address, "submitted")
+        if submitted is not None and submitted.fact is not None:
+            log.warning("a bad repetition of a job is dropped", job=job, why=why)
+            return
         ended = Ended(status="failed", usage=Usage(), at=self._clock(), error=why)
-        await self._facts.write(self._bus.subjects.address(job.tenant, job.id), ended)
-        log.warning("refused", job=job.id, why=why)
+        await self._facts.write(address, ended)
+        log.warning("refused", job=job, why=why)
+
+    def _address(self, tenant: TenantId, job: JobId) -> JobAddress:
+        return self._bus.subjects.address(tenant, job)
 
     async def _command(self, delivery: Delivery) -> None:
         command = decode_command(delivery.data)
         job = JobId(check_id(command.job, "the job's id"))
-        address = self._bus.subjects.address(self._tenant(delivery), job)
+        address = self._address(self._tenant(delivery), job)
         if await self._facts.last(address, "submitted") is None:
             if delivery.delivered < UNADMITTED:
                 raise TransientError(f"job {job} is not admitted yet", retry_after=0.25)

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import anyio
 import anyio.abc
-import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from galerne.bus.connection import Bus
@@ -18,6 +17,7 @@ from galerne.bus.log import FactLog, record_of
 from galerne.bus.store import write_once
 from galerne.core.view import step_usage
 from galerne.errors import GalerneError, PermanentError, TransientError
+from galerne.logs import get_logger
 from galerne.messages.chat import ChatReply, ChatRequest
 from galerne.messages.codec import encode
 from galerne.messages.facts import AnyFact, ModelStep, Planned, Ready, Step, ToolStep
@@ -31,7 +31,7 @@ from galerne.runtime.spool import Spool, Spooled
 from galerne.runtime.tool_caller import ToolCaller
 from galerne.runtime.tool_directory import ToolDirectory
 
-log = structlog.stdlib.get_logger("galerne.runtime.attempt")
+log = get_logger("galerne.runtime.attempt")
 
 MAX_RESULT = 256 * 1024
 """Bytes of a tool result that travels inline."""
@@ -197,6 +197,7 @@ class Attempt:
         started = self._services.clock()
         with self._live_text(on_text) as heard:
             reply = await self._services.model.ask(request, on_text=heard, key=self._key(n))
+        self._lease.back_end_answered()
         step = ModelStep(
             task=self._task,
             n=n,

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 import anyio.abc
-import structlog
 
 from galerne.bus.connection import Bus
 from galerne.bus.log import FactLog, Record, record_of
@@ -22,6 +21,7 @@ from galerne.bus.queue import Delivery, StandingPull
 from galerne.bus.topology import ADMIT, COMMANDS, part_consumer
 from galerne.core.shares import own_parts
 from galerne.errors import InvalidMessageError, TransientError
+from galerne.logs import get_logger
 from galerne.messages.codec import decode_coordinator_present, encode
 from galerne.messages.live import CoordinatorPresent
 from galerne.runtime.admission import Admission
@@ -30,7 +30,7 @@ from galerne.runtime.presence import Heard, announce, listen
 from galerne.runtime.quarantine import Quarantine
 from galerne.settings import Settings
 
-log = structlog.stdlib.get_logger("galerne.runtime.coordinator")
+log = get_logger("galerne.runtime.coordinator")
 
 WINDOW = 256
 """Facts of one part that may be on their way at a time."""
@@ -158,12 +158,12 @@ class Coordinator:
         self._jobs.forget_part(number)  # what an earlier time left in memory is out of date
         tasks.start_soon(self._look_after, part)
         tasks.start_soon(self._jobs.resume, number)
-        log.info("looks after a part of the log", part=number)
+        log.debug("looks after a part of the log", part=number)
 
     def _drop(self, number: int) -> None:
         self._parts.pop(number).scope.cancel()
         self._jobs.forget_part(number)
-        log.info("leaves a part of the log", part=number)
+        log.debug("leaves a part of the log", part=number)
 
     async def _look_after(self, part: Part) -> None:
         with part.scope:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import anyio
 import anyio.abc
-import structlog
 
 from galerne.bus.connection import Bus
 from galerne.bus.log import FactLog, Record
@@ -14,12 +13,13 @@ from galerne.core.decide import decide
 from galerne.core.state import JobState, fold
 from galerne.core.unreadable import meaning
 from galerne.errors import PermanentError, TransientError
+from galerne.logs import get_logger
 from galerne.messages.facts import AnyFact, Ended, Submitted
 from galerne.messages.plan import Usage
 from galerne.messages.subjects import JobAddress
 from galerne.settings import Settings
 
-log = structlog.stdlib.get_logger("galerne.runtime.jobs")
+log = get_logger("galerne.runtime.jobs")
 
 REMEMBERED = 10_000
 """Ended jobs whose late facts are acknowledged without reading their logs again."""

@@ -7,19 +7,20 @@ appended to, each time expecting the sequence of the claim before.
 from collections.abc import Callable
 
 import anyio
-import structlog
+import msgspec
 
 from galerne.bus.log import FactLog, Record
 from galerne.bus.mapping import ConflictError
 from galerne.bus.queue import Delivery
-from galerne.core.claims import GiveUp, Take, Verdict, Wait, judge_claim
+from galerne.core.claims import GiveUp, Take, Verdict, Wait, excuse, judge_claim
 from galerne.errors import FencedError, TransientError
+from galerne.logs import get_logger
 from galerne.messages.facts import Claimed
 from galerne.messages.ids import TaskId
 from galerne.messages.subjects import JobAddress
 from galerne.settings import WorkerSettings
 
-log = structlog.stdlib.get_logger("galerne.runtime.lease")
+log = get_logger("galerne.runtime.lease")
 
 
 class Lease:
@@ -71,22 +72,41 @@ class Lease:
         """Let the next one in at once, saying why. Raises FencedError, TransientError."""
         await self._append(until=0.0, note=note)
 
+    @property
+    def counted(self) -> int:
+        """Attempts so far that count against the task."""
+        return self._claim.attempt - self._claim.excused
+
+    @property
+    def excused(self) -> int:
+        """Attempts so far that found the back end away."""
+        return self._claim.excused
+
+    def excuse(self) -> bool:
+        """Do not count this attempt, as its back end is away; False if that has lasted too long."""
+        claim = excuse(self._claim, self._clock(), self._settings.outage)
+        if claim is None:
+            return False
+        self._claim = claim
+        return True
+
+    def back_end_answered(self) -> None:
+        """The back end is there: whatever was excused before is over."""
+        self._claim = msgspec.structs.replace(self._claim, away_since=None)
+
     async def _renew(self) -> None:
         await self._append(until=self._clock() + self._settings.lease, note=None)
 
     async def _append(self, until: float, note: str | None) -> None:
         async with self._renewing:
-            held = self._claim
-            claim = Claimed(
-                task=held.task, by=held.by, until=until, attempt=held.attempt, note=note
-            )
+            claim = msgspec.structs.replace(self._claim, until=until, note=note)
             while True:
                 try:
                     self._sequence = await self._facts.append(self._address, claim, self._sequence)
                     break
                 except ConflictError as error:
                     self._sequence = await self._own_last(error)
-            self._claim = claim
+            self._claim = msgspec.structs.replace(self._claim, until=until, note=note)
 
     async def _own_last(self, conflict: ConflictError) -> int:
         """The sequence of a renewal of ours whose acknowledgement was lost. Raises FencedError."""
@@ -120,9 +140,9 @@ class Claims:
         expected = 0
         while True:
             match verdict:
-                case Take(attempt=attempt):
+                case Take():
                     try:
-                        return await self._take(address, task, delivery, attempt, expected)
+                        return await self._take(address, task, delivery, verdict, expected)
                     except ConflictError:
                         pass
                 case Wait() | GiveUp():
@@ -132,10 +152,16 @@ class Claims:
             verdict, expected = await self._judge(address, task, max_attempts)
 
     async def _take(
-        self, address: JobAddress, task: TaskId, delivery: Delivery, attempt: int, expected: int
+        self, address: JobAddress, task: TaskId, delivery: Delivery, take: Take, expected: int
     ) -> Lease:
-        until = self._clock() + self._settings.lease
-        claim = Claimed(task=task, by=self._me, until=until, attempt=attempt)
+        claim = Claimed(
+            task=task,
+            by=self._me,
+            until=self._clock() + self._settings.lease,
+            attempt=take.attempt,
+            excused=take.excused,
+            away_since=take.away_since,
+        )
         sequence = await self._facts.append(address, claim, expected)
         return Lease(self._facts, address, claim, sequence, delivery, self._settings, self._clock)
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 
-import structlog
-
 from galerne.bus.connection import Bus
 from galerne.errors import GalerneError, TransientError
+from galerne.logs import get_logger
 from galerne.messages.codec import encode
 from galerne.messages.live import Quarantined
 
-log = structlog.stdlib.get_logger("galerne.runtime.quarantine")
+log = get_logger("galerne.runtime.quarantine")
 
 LONGEST_ERROR = 1000
 """Characters: an error may quote the message that it is about."""

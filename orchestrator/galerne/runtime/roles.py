@@ -20,6 +20,7 @@ from galerne.bus.connection import Bus, connect
 from galerne.bus.store import write_once
 from galerne.bus.topology import provision
 from galerne.errors import InvalidSettingsError, PermanentError, UnavailableError
+from galerne.logs import get_logger
 from galerne.messages.facts import Lane
 from galerne.models import ModelClient
 from galerne.runtime.attempt import Services
@@ -32,7 +33,7 @@ from galerne.runtime.worker import Worker
 from galerne.settings import RoleSettings, Settings
 from galerne.tool import load_tools
 
-log = structlog.stdlib.get_logger("galerne.runtime")
+log = get_logger("galerne.runtime")
 
 Role = Literal["coordinator", "planner", "executor", "tools"]
 ROLES: tuple[Role, ...] = ("coordinator", "planner", "executor", "tools")

@@ -22,9 +22,10 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 import msgspec
-import structlog
 
-log = structlog.stdlib.get_logger("galerne.runtime.spool")
+from galerne.logs import get_logger
+
+log = get_logger("galerne.runtime.spool")
 
 DEFAULT_FOLDER = "~/.local/state/galerne/spool"
 

@@ -19,11 +19,11 @@ from typing import Protocol
 import anyio
 import anyio.abc
 import msgspec
-import structlog
 
 from galerne.errors import GalerneError, PermanentError
+from galerne.logs import get_logger
 
-log = structlog.stdlib.get_logger("galerne.supervisor")
+log = get_logger("galerne.supervisor")
 
 _LAST_LINES = 5
 _LONGEST_LINE = 64 * 1024

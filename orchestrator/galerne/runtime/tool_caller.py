@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 import anyio
 import anyio.abc
-import structlog
 
 from galerne.bus.connection import Bus, Message
 from galerne.errors import (
@@ -23,6 +22,7 @@ from galerne.errors import (
     TransientError,
     UnavailableError,
 )
+from galerne.logs import get_logger
 from galerne.messages.codec import decode_tool_reply, encode
 from galerne.messages.tools import (
     Busy,
@@ -35,7 +35,7 @@ from galerne.messages.tools import (
     Working,
 )
 
-log = structlog.stdlib.get_logger("galerne.runtime.tools")
+log = get_logger("galerne.runtime.tools")
 
 UNSERVED = 5.0
 """Seconds that a call waits for a worker of its tool before the task is given back."""

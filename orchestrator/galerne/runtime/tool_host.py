@@ -21,6 +21,7 @@ from galerne.bus import store
 from galerne.bus.connection import Bus, Message
 from galerne.bus.mapping import ConflictError
 from galerne.errors import GalerneError, InvalidMessageError, TransientError
+from galerne.logs import get_logger
 from galerne.messages.codec import decode_call_tool, decode_tool_reply, encode
 from galerne.messages.ids import is_id
 from galerne.messages.tools import (
@@ -41,7 +42,7 @@ from galerne.runtime.tool_directory import HEARTBEAT
 from galerne.settings import Settings
 from galerne.tool import AnyTool, ToolContext, invoke
 
-log = structlog.stdlib.get_logger("galerne.runtime.tools")
+log = get_logger("galerne.runtime.tools")
 
 
 KEY_TOKENS = 8

@@ -23,12 +23,16 @@ from galerne.bus.queue import Delivery, StandingPull
 from galerne.bus.topology import lane_consumer
 from galerne.core.claims import GiveUp, Wait, retry_delay
 from galerne.errors import (
+    BusyError,
     FencedError,
     GalerneError,
     InvalidInputError,
     InvalidMessageError,
+    RateLimitedError,
     TransientError,
+    UnavailableError,
 )
+from galerne.logs import get_logger
 from galerne.messages.codec import decode_fact
 from galerne.messages.facts import PRIORITIES, Done, Lane, Priority, Ready
 from galerne.messages.ids import JobId, TaskId, TenantId
@@ -40,8 +44,10 @@ from galerne.runtime.quarantine import Quarantine
 from galerne.runtime.slots import Slots
 from galerne.settings import WorkerSettings
 
-log = structlog.stdlib.get_logger("galerne.runtime.worker")
+log = get_logger("galerne.runtime.worker")
 
+AWAY = (UnavailableError, RateLimitedError, BusyError)
+"""What is no fault of the task: its back end is not there, or asks for a pause."""
 TaskKey = tuple[JobAddress, TaskId]
 
 
@@ -108,15 +114,17 @@ class Worker:
         log.info("draining", tasks=len(self._in_flight))
         for flight in list(self._in_flight.values()):
             flight.waiting.cancel()  # what has not begun goes to another worker at once
-        await self._emptied(self._settings.drain)
+        await self._emptied(pulls, self._settings.drain)
         for flight in list(self._in_flight.values()):
             flight.scope.cancel()
-        await self._emptied(2.0)
+        await self._emptied(pulls, 2.0)
 
-    async def _emptied(self, seconds: float) -> None:
-        """Wait until nothing is in flight, at most so long."""
+    async def _emptied(self, pulls: list[StandingPull], seconds: float) -> None:
+        """Wait until nothing comes and nothing is held any more, at most so long."""
         with anyio.move_on_after(seconds):
-            while self._in_flight:
+            for pull in pulls:
+                await pull.ended.wait()
+            while any(pull.held for pull in pulls):
                 self._left = anyio.Event()
                 await self._left.wait()
 
@@ -124,6 +132,7 @@ class Worker:
         async def on_delivery(delivery: Delivery) -> None:
             if self._adopted(delivery):
                 pull.release()
+                self._left.set()
             else:
                 tasks.start_soon(self._handle, delivery, priority, pull)
 
@@ -168,6 +177,7 @@ class Worker:
             await delivery.retry(5.0)
         finally:
             pull.release()
+            self._left.set()
 
     async def _handle_task(self, delivery: Delivery, priority: Priority) -> None:
         try:
@@ -202,7 +212,6 @@ class Worker:
                     self._slots.give()
         finally:
             del self._in_flight[address, place.task]
-            self._left.set()
 
     async def _refuse(
         self, delivery: Delivery, address: JobAddress, place: TaskAddress, error: str
@@ -297,13 +306,15 @@ class Worker:
         error: TransientError,
         usage: Usage,
     ) -> None:
-        if lease.attempt >= ready.max_attempts:
+        excused = isinstance(error, AWAY) and lease.excuse()
+        if not excused and lease.counted >= ready.max_attempts:
             outcome = Failed(error.code, f"{error} (after {lease.attempt} attempts)")
             await self._commit(address, ready.task.id, outcome, lease.attempt, usage)
             await flight.delivery.ack()
             return
         jitter = random.random()  # noqa: S311 - spreads retries, hides nothing
-        delay = retry_delay(lease.attempt, self._settings.retry_delay, jitter, error.retry_after)
+        tries = lease.excused if excused else lease.counted
+        delay = retry_delay(tries, self._settings.retry_delay, jitter, error.retry_after)
         log.warning("a task is tried again", why=str(error), seconds=round(delay, 2))
         await self._give_back(lease, str(error))
         await flight.delivery.retry(delay)

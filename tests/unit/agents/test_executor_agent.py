@@ -11,7 +11,7 @@ from galerne.errors import (
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest
 from galerne.messages.plan import TaskSpec
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult
-from galerne_agents.executor import MAX_TURNS, NUDGE, ExecutorAgent
+from galerne_agents.executor import MAX_TURNS, SAY_SOMETHING, ExecutorAgent
 from unit.agents.scripted import Answerer, Killed, World, call, calls, ready, says, script
 from unit.planner.examples import READ_FILE, TOOLS, agent_task, tool_task
 
@@ -128,7 +128,7 @@ async def test_a_listed_tool_that_went_away_is_still_a_step_on_takeover() -> Non
 async def test_an_empty_answer_is_asked_for_once_more() -> None:
     world = agent_world(says(""), says("now"))
     assert await run(world) == "now"
-    assert world.requests[1].messages[-1] == ChatMessage("user", NUDGE)
+    assert world.requests[1].messages[-1] == ChatMessage("user", SAY_SOMETHING)
     with pytest.raises(PermanentError, match=r"nothing|empty"):
         await run(agent_world(says(" "), says("\n")))
 

@@ -3,7 +3,7 @@
 import pytest
 
 from galerne.cli.endpoints import OLLAMA, at_endpoint, probe, serves, use_ollama
-from galerne.cli.lines import change_line
+from galerne.cli.lines import Lines
 from galerne.client.patience import shown
 from galerne.core.state import JobState, fold
 from galerne.errors import UnavailableError
@@ -30,9 +30,10 @@ ONE = TaskId("1")
 def said(*facts: AnyFact) -> list[str]:
     state = JobState()
     lines: list[str] = []
+    told = Lines()
     for at, fact in enumerate(facts):
         fold(state, fact, float(at))
-        line = change_line(fact, state)
+        line = told.after(fact, state)
         if line is not None:
             lines.append(line)
     return lines
@@ -58,6 +59,30 @@ def test_a_jobs_story_is_a_line_for_each_change() -> None:
         "1 succeeded in 1.0s",
         "to be cancelled: enough",
         "the job was cancelled after 7.0s",
+    ]
+
+
+def claim(by: str, attempt: int, until: float, note: str | None = None) -> Claimed:
+    return Claimed(task=ONE, by=by, until=until, attempt=attempt, note=note)
+
+
+def test_a_renewed_claim_says_nothing_and_one_given_back_says_why() -> None:
+    assert said(
+        claim("executor-1", 1, 9.0),
+        claim("executor-1", 1, 19.0),
+        claim("executor-1", 1, 0, "no tool\n'x' \x1b[1mthere"),
+        claim("executor-1", 2, 39.0),
+        claim("executor-1", 2, 49.0),
+        claim("executor-2", 3, 59.0),
+        claim("executor-2", 3, 0, "z" * 900),
+        claim("executor-3", 4, 0),
+    ) == [
+        "1 runs on executor-1",
+        "1 is tried again: no tool 'x' there",
+        "1 runs on executor-1, attempt 2",
+        "1 runs on executor-2, attempt 3",
+        f"1 is tried again: {'z' * 199}…",
+        "1 is tried again: it was given back",
     ]
 
 

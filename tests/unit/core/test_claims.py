@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from galerne.core.claims import GiveUp, Take, Verdict, Wait, judge_claim, retry_delay
+from galerne.core.claims import GiveUp, Take, Verdict, Wait, excuse, judge_claim, retry_delay
 from galerne.messages.facts import Claimed
 from unit.core.facts import claimed
 
@@ -30,6 +30,9 @@ claims = st.builds(
 )
 
 
+AWAY = msgspec.structs.replace(claimed("1", attempt=9), excused=6, away_since=7.0)
+
+
 @pytest.mark.parametrize(
     ("claim", "now", "verdict"),
     [
@@ -42,11 +45,22 @@ claims = st.builds(
         (claimed("1", attempt=4, until=20.0), 5.0, Wait(17.0)),
         (claimed("1", attempt=4, until=0.0, note="busy"), 5.0, GiveUp(4, "busy")),
         (claimed("1", attempt=4), 30.0, GiveUp(4, "its worker died or lost its lease")),
+        (AWAY, 30.0, Take(10, 6, 7.0)),
         (claimed("1", attempt=9), 30.0, GiveUp(9, "its worker died or lost its lease")),
     ],
 )
 def test_the_last_claim_decides(claim: Claimed | None, now: float, verdict: Verdict) -> None:
     assert judge_claim(claim, "me", now, MARGIN, MAX_ATTEMPTS) == verdict
+
+
+def test_an_absent_back_end_excuses_attempts_for_a_time() -> None:
+    first = excuse(claimed("1", attempt=1), 100.0, 60.0)
+    assert first is not None
+    assert (first.excused, first.away_since) == (1, 100.0)
+    later = excuse(first, 159.0, 60.0)
+    assert later is not None
+    assert (later.excused, later.away_since) == (2, 100.0)
+    assert excuse(later, 160.0, 60.0) is None
 
 
 @given(claims, workers, moments, margins, attempts)

@@ -1,12 +1,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from galerne.errors import BadAnswerError, RateLimitedError
+from galerne.errors import BadAnswerError, InvalidInputError, RateLimitedError
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest, TokenUsage
 from galerne.messages.plan import ModelUsage
 from galerne.planner import Planner, task_line
@@ -187,6 +188,47 @@ async def test_tools_may_be_objects_with_a_spec() -> None:
     system = model.requests[0].messages[0].content
     assert "- read_file(" in system
     assert "- text_stats(" in system
+
+
+@pytest.mark.parametrize(
+    ("goal", "tools", "said"),
+    [
+        (None, [], "the goal is None: give a text"),
+        (b"x", [], "the goal is b'x' (bytes): give a text"),
+        ("", [], "the goal is empty: say what the job is to do"),
+        (" \n", [], "the goal is empty: say what the job is to do"),
+        ("x", ["text_stats"], "'text_stats' (str) is no tool: give a ToolSpec or a function"),
+        ("x", {"text_stats": TOOLS[1]}, "'text_stats' (str) is no tool: give a ToolSpec or"),
+        ("x", [TOOLS[0], len], "<built-in function len> (builtin_function_or_method) is no tool"),
+        ("x", [None], "None is no tool: give a ToolSpec or a function decorated with @tool"),
+        ("x", ["a\nb" * 99], "… (str) is no tool"),
+        ("x", "text_stats", "the tools are 'text_stats' (str): give a list of ToolSpec or @tool"),
+        ("x", None, "the tools are None: give a list of ToolSpec or @tool"),
+        ("x", 7, "the tools are 7 (int): give a list of ToolSpec or @tool"),
+    ],
+)
+async def test_what_cannot_be_planned_is_said_before_any_request(
+    goal: Any, tools: Any, said: str
+) -> None:
+    model = FakeModel()
+    one = planner(model)
+    with pytest.raises(InvalidInputError) as streamed:
+        one.stream(goal, tools)
+    with pytest.raises(InvalidInputError) as opened:
+        one.open(goal, tools)
+    with pytest.raises(InvalidInputError) as planned:
+        await one.plan(goal, tools)
+    assert said in str(streamed.value)
+    assert "\n" not in str(streamed.value)
+    assert str(opened.value) == str(planned.value) == str(streamed.value)
+    assert model.requests == []
+    assert model.open == 0
+
+
+async def test_inputs_are_named_values() -> None:
+    wrong: Any = ["a.txt"]
+    with pytest.raises(InvalidInputError, match="give a dict or None"):
+        planner(FakeModel()).open("goal", TOOLS, wrong)
 
 
 async def test_two_plans_at_once_do_not_mix() -> None:

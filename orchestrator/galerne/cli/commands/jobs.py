@@ -44,5 +44,5 @@ async def _jobs(flags: argparse.Namespace, settings: "Settings") -> int:
 
         draw(jobs_table(found, time.time()))
     else:
-        note(f"tenant {flags.tenant} has no jobs yet: `galerne submit` hands one over")
+        note(f"tenant {flags.tenant} has no jobs (another tenant's: --tenant NAME)")
     return 0

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from galerne.cli import options
 from galerne.cli.parsing import Subparsers, positive
+from galerne.errors import UnavailableError
+from galerne.logs import get_logger
 
 if TYPE_CHECKING:
     from galerne.cli.runner import Stopping
@@ -34,6 +36,11 @@ def run(flags: argparse.Namespace) -> int:
     from galerne.cli.runner import run_service
 
     settings = options.settings_of(flags)
+    if flags.role in {"planner", "executor"} and not getattr(settings, flags.role).endpoint:
+        raise UnavailableError(
+            f"no model endpoint for the {flags.role}: give --{flags.role}-endpoint URL or set"
+            f" GALERNE_{flags.role.upper()}_ENDPOINT (`galerne stand-in` starts one without an LLM)"
+        )
     return run_service(partial(_work, flags, settings))
 
 
@@ -43,7 +50,7 @@ async def _work(flags: argparse.Namespace, settings: "Settings", stopping: "Stop
     from galerne.cli.runner import stopping_with
     from galerne.runtime.roles import serve
 
-    log = structlog.stdlib.get_logger("galerne.worker")
+    log = get_logger("galerne.worker")
     with structlog.contextvars.bound_contextvars(role=flags.role):
         async with stopping_with(flags.parent, stopping):
             await serve(flags.role, settings, stopping.event)
