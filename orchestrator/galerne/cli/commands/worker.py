@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from galerne.cli import options
 from galerne.cli.parsing import Subparsers, positive
 from galerne.errors import UnavailableError
-from galerne.logs import get_logger
 
 if TYPE_CHECKING:
     from galerne.cli.runner import Stopping
@@ -48,6 +47,7 @@ async def _work(flags: argparse.Namespace, settings: "Settings", stopping: "Stop
     import structlog
 
     from galerne.cli.runner import stopping_with
+    from galerne.logs import get_logger
     from galerne.runtime.roles import serve
 
     log = get_logger("galerne.worker")
