@@ -38,8 +38,10 @@ async def patiently(bus: Bus, call: Callable[[], Awaitable[T]]) -> T:
             return await call()
         except BusyError:
             raise
-        except TransientError:
+        except TransientError as error:
             waited = anyio.current_time() - begun
+            if waited >= PATIENCE and bus.connected:
+                raise _silent(bus) from error
             if bus.closed.is_set() or waited >= PATIENCE:
                 raise
             lack = await _lack(bus) if waited >= SETUP_PATIENCE else None
@@ -48,6 +50,14 @@ async def patiently(bus: Bus, call: Callable[[], Awaitable[T]]) -> T:
             suspected = lack is not None
         await anyio.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _silent(bus: Bus) -> UnavailableError:
+    """A server that is there and does nothing: most often it cannot write."""
+    return UnavailableError(
+        f"{shown(bus.settings.server or '')} is there but has answered nothing for"
+        f" {PATIENCE:g} s: the disk of its store may be full; look at its log"
+    )
 
 
 async def _lack(bus: Bus) -> UnavailableError | None:
