@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from galerne.client import Client, Job, JobEvent, JobSummary
+    from galerne.client import Client, Job, JobEvent, JobSummary, OpenQuestion
     from galerne.errors import (
         BusyError,
         GalerneError,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         TransientError,
         UnavailableError,
     )
+    from galerne.messages.plan import Budget
     from galerne.planner import Plan, Planner
     from galerne.settings import Settings, load_settings
     from galerne.tool import Tool, ToolContext, tool
@@ -35,6 +36,8 @@ __all__ = [
     "Job",
     "JobEvent",
     "JobSummary",
+    "OpenQuestion",
+    "Budget",
     "Planner",
     "Plan",
     "tool",
@@ -60,6 +63,8 @@ _HOMES = {
     "Job": "galerne.client",
     "JobEvent": "galerne.client",
     "JobSummary": "galerne.client",
+    "OpenQuestion": "galerne.client",
+    "Budget": "galerne.messages.plan",
     "Planner": "galerne.planner",
     "Plan": "galerne.planner",
     "tool": "galerne.tool",

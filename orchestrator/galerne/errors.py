@@ -109,6 +109,18 @@ class FencedError(PermanentError):
     code = "fenced"
 
 
+class ParkedError(GalerneError):
+    """The task waits for a person and holds no place; it goes on when they have decided."""
+
+    code = "parked"
+
+
+class BudgetExhaustedError(PermanentError):
+    """The job may not spend what the next step needs."""
+
+    code = "budget_exhausted"
+
+
 class JobFailedError(PermanentError):
     """The job ended without success."""
 

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from galerne.errors import InvalidSettingsError
+from galerne.retry import AWAY, RetryPolicy
 
 DEFAULT_FILE = Path("galerne.toml")
 
@@ -41,6 +42,11 @@ class BusSettings(Section, frozen=True):
     """Seconds that a publish or a read may take; a server restart fits inside it."""
     max_payload: int = 512 * 1024
     """Bytes of a message, headers included. NATS closes the connection above its own 1 MB."""
+    inline: int = 256 * 1024
+    """Bytes of a result or of a job's inputs that travel in messages; what is larger goes to the
+    Object Store. Half of a message, so that a step holds a result and the text of it."""
+    max_blob: int = 256 * 1024 * 1024
+    """Bytes of the largest file or value that the Object Store takes; above it is refused."""
     backlog: int = 10_000
     """Unadmitted jobs a tenant may have queued before `submit` is refused."""
 
@@ -62,6 +68,11 @@ class RoleSettings(Section, frozen=True):
     """Limit of one answer: a plan of 40 tasks fits."""
     temperature: float = 0.0
     """Plans and tool calls want the likeliest answer, not the liveliest."""
+    input_price: float = 0.15
+    """US dollars per million tokens of a prompt, by which budgets and reports count. The default is
+    the price of a hosted model of an executor's size; give your own costs for your machines."""
+    output_price: float = 0.15
+    """US dollars per million tokens of an answer."""
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         """Every field but the key, which must not reach a log by way of a repr."""
@@ -92,8 +103,18 @@ class WorkerSettings(Section, frozen=True):
     outage: float = 3600.0
     """Seconds that a task waits for a model or tool that is away or asks for a pause, before that
     counts as its failure: a model server may be down for a while at night."""
-    retry_delay: float = 0.5
-    """Seconds before the second attempt after a transient failure; doubled each time, jittered."""
+    retry_away: str = "0.5s..30s"
+    """Pauses between tries of what is absent or asks for a pause, doubled each time, jittered: soon
+    enough after a restart of a model server, seldom enough to leave it alone."""
+    retry_deadline: str = "0.5s..30s x6"
+    """Pauses, and attempts, after no answer in time."""
+    retry_bad_answer: str = "0.5s..10s x4"
+    """Pauses, and attempts, after an answer that cannot be used: a fifth is no better."""
+    retry_other: str = "0.5s..30s x6"
+    """Pauses, and attempts, after any other passing failure."""
+    ask_timeout: float = 259_200.0
+    """Seconds that a question to a person stays open, after which the answer is no: three days, so
+    that a weekend fits in."""
     drain: float = 20.0
     """Seconds that SIGTERM leaves to running tasks before they are handed back."""
     spool: str | None = None
@@ -122,22 +143,79 @@ class ToolSettings(Section, frozen=True):
     """Seconds between `working` replies; a caller gives a silent worker up after three."""
 
 
+class TenantLimits(Section, frozen=True):
+    """What differs for one tenant; None is what holds for all."""
+
+    active: int | None = None
+    """Jobs in progress at once."""
+
+
+class TenantSettings(Section, frozen=True):
+    """What one tenant may take from the others."""
+
+    active: int = 200
+    """Jobs of one tenant in progress at once; its next ones wait in the queue. Enough to keep
+    dozens of workers busy, few enough that a flood of jobs stays in the queue and not in memory."""
+    most: int = 100
+    """Tenants that are served at a time, the next one waits until one is idle: each costs every
+    worker three standing pulls, and so many cost an idle worker 8 percent of a core."""
+    limits: dict[str, TenantLimits] = {}
+    """Tenant → its own limits."""
+
+    def active_of(self, tenant: str) -> int:
+        """Jobs of this tenant that may be in progress at once."""
+        return self.limits.get(tenant, TenantLimits()).active or self.active
+
+    @property
+    def most_active(self) -> int:
+        """The largest such limit of any tenant."""
+        return max(self.active, *(one.active or 0 for one in self.limits.values()), 0)
+
+
+class RetentionSettings(Section, frozen=True):
+    """How long the coordinators keep what is over."""
+
+    keep: float = 604_800.0
+    """Seconds from a job's end until everything of it is purged: a week, so that what went wrong on
+    a Friday can still be looked at. A large number keeps it for ever."""
+    archive: str | None = None
+    """Folder into which each job is exported before it is purged; None: it is only purged."""
+    sweep: float = 60.0
+    """Seconds between two looks for jobs to purge; where nothing is due nothing is read."""
+
+
 class Settings(Section, frozen=True):
     """All of it."""
 
     bus: BusSettings = BusSettings()
-    planner: RoleSettings = RoleSettings(model="mixtral-8x22b", max_tokens=4096)
+    planner: RoleSettings = RoleSettings(
+        model="mixtral-8x22b", max_tokens=4096, input_price=0.5, output_price=1.5
+    )
     executor: RoleSettings = RoleSettings(model="mistral-7b")
     worker: WorkerSettings = WorkerSettings()
     coordinator: CoordinatorSettings = CoordinatorSettings()
     tools: ToolSettings = ToolSettings()
+    retention: RetentionSettings = RetentionSettings()
+    tenants: TenantSettings = TenantSettings()
+
+
+def retry_policies(worker: WorkerSettings) -> dict[str, RetryPolicy]:
+    """Error code → policy. Raises InvalidSettingsError."""
+    away = RetryPolicy.parse(worker.retry_away)
+    return {
+        **dict.fromkeys(AWAY, away),
+        "deadline": RetryPolicy.parse(worker.retry_deadline),
+        "bad_answer": RetryPolicy.parse(worker.retry_bad_answer),
+        "other": RetryPolicy.parse(worker.retry_other),
+    }
 
 
 Overrides = Mapping[str, Mapping[str, Any]]
 """Section name → field name → value, as flags give them."""
 
 _ALIASES = {"GALERNE_SERVER": ("bus", "server")}
-_NOT_SETTINGS = frozenset({"GALERNE_CONFIG"})
+_MAY_BE_ZERO = frozenset({"temperature", "input_price", "output_price"})
+_NOT_SETTINGS = frozenset({"GALERNE_CONFIG", "GALERNE_FAULT"})
 
 
 def load_settings(
@@ -183,7 +261,7 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     for variable in sorted(environ, key=lambda name: (name in _ALIASES, name)):
         if not variable.startswith("GALERNE_") or variable in _NOT_SETTINGS:
             continue
-        value = environ[variable]
+        value: Any = environ[variable]
         if variable in _ALIASES:
             section, field = _ALIASES[variable]
         else:
@@ -192,12 +270,25 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
                 raise InvalidSettingsError(
                     f"{variable} is not a setting; sections are {', '.join(sections)}"
                 )
+        value = _of_table(value) if isinstance(_default(section, field), dict) else value
         _check_variable(variable, section, field, value)
         tables.setdefault(section, {})[field] = value
     return tables
 
 
-def _check_variable(variable: str, section: str, field: str, value: str) -> None:
+def _default(section: str, field: str) -> Any:
+    return getattr(getattr(Settings(), section), field, None)
+
+
+def _of_table(text: str) -> Any:
+    """A table in a variable is a JSON object; what is none is refused as the text that it is."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+
+
+def _check_variable(variable: str, section: str, field: str, value: Any) -> None:
     """Each by itself, so that the error names the variable that somebody typed."""
     known: tuple[str, ...] = getattr(Settings(), section).__struct_fields__
     if field not in known:
@@ -229,6 +320,11 @@ def _convert(tables: Overrides, source: str, *, strict: bool) -> Settings:
     except msgspec.ValidationError as error:
         raise InvalidSettingsError(f"{source}: {error}") from error
     _check_ranges(settings, source)
+    _check_limits(settings.tenants, source)
+    try:
+        retry_policies(settings.worker)
+    except InvalidSettingsError as error:
+        raise InvalidSettingsError(f"{source}: worker.retry_*: {error}") from error
     return settings
 
 
@@ -237,9 +333,17 @@ def _check_ranges(settings: Settings, source: str) -> None:
         for field, value in msgspec.structs.asdict(getattr(settings, section)).items():
             if not isinstance(value, int | float) or isinstance(value, bool):
                 continue
-            may_be_zero = field == "temperature"
+            may_be_zero = field in _MAY_BE_ZERO
             if not math.isfinite(value) or value < 0 or (value == 0 and not may_be_zero):
                 least = "0 or more" if may_be_zero else "above 0"
                 raise InvalidSettingsError(
                     f"{source}: {section}.{field} must be {least}, not {value}"
                 )
+
+
+def _check_limits(tenants: TenantSettings, source: str) -> None:
+    for tenant, limits in tenants.limits.items():
+        if limits.active is not None and limits.active <= 0:
+            raise InvalidSettingsError(
+                f"{source}: tenants.limits.{tenant}.active must be above 0, not {limits.active}"
+            )

@@ -87,6 +87,16 @@ class Fleet:
     def terminate(self, name: str) -> None:
         self._processes[name].send_signal(signal.SIGTERM)
 
+    def pause(self, name: str) -> None:
+        """Stop it where it stands, as a debugger or a full hypervisor would."""
+        self._processes[name].send_signal(signal.SIGSTOP)
+
+    def unpause(self, name: str) -> None:
+        self._processes[name].send_signal(signal.SIGCONT)
+
+    def process_id(self, name: str) -> int:
+        return self._processes[name].pid
+
     def alive(self, name: str) -> bool:
         return self._processes[name].poll() is None
 

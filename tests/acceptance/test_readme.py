@@ -64,9 +64,9 @@ def with_addresses_of(running: Running, text: str) -> str:
 
 
 async def test_the_python_of_the_page_runs(tmp_path: Path) -> None:
-    assert [block.label for block in PYTHON] == ["", "", "tool"]
+    assert [block.label for block in PYTHON] == ["", "", "", "tool"]
     async with fleet(tmp_path, ROLES, root=ROOT) as running:
-        client, planner, tool = [
+        client, controls, planner, tool = [
             await run(sys.executable, "-c", with_addresses_of(running, block.text))
             for block in PYTHON
         ]
@@ -74,6 +74,9 @@ async def test_the_python_of_the_page_runs(tmp_path: Path) -> None:
     assert client.startswith("submitted\n")
     assert "\nend\n" in client
     assert f"README.md has {words} words." in client
+    answer = f"README.md has {words} words."
+    assert answer in controls
+    assert re.match(r"j-[0-9a-f]{16} 1\.2 text_stats {'path': 'README.md'}\n", controls)
     assert [line.split()[:2] for line in planner.splitlines()] == [
         ["1", "agent"],
         ["2", "agent"],

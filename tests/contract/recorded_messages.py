@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from galerne.messages import codec, facts, live, plan, requests, tools
+from galerne.messages import blobs, codec, facts, live, plan, requests, tools
 from galerne.messages.chat import ChatMessage, TokenUsage, ToolCall
 from galerne.messages.ids import JobId, TaskId, TenantId
 from galerne.messages.subjects import Subjects
@@ -268,6 +268,155 @@ FACTS: dict[str, Expected] = {
         ),
         "end",
     ),
+    "submitted-controls": _fact(
+        facts.Submitted(
+            job=facts.JobSpec(
+                id=JOB,
+                tenant=ACME,
+                goal="Tidy the folder",
+                budget=plan.Budget(usd=0.05, tokens=20_000, calls=40, tasks=12, seconds=900.0),
+                deadline=1795377600.0,
+                approve=("send_mail", "*"),
+            ),
+            at=1795374000.0,
+            ticket="$JS.ACK.GALERNE_SUBMIT.admit-acme.1.7.3.1795374000000000000.0",
+        ),
+        "submitted",
+    ),
+    "planned-ask": _fact(
+        facts.Planned(
+            revision=1,
+            n=3,
+            task=_task(
+                "3",
+                kind="ask",
+                instruction="Which folder may be tidied?",
+                timeout=3600.0,
+                output={"type": "string"},
+            ),
+        ),
+        "plan.1.3",
+    ),
+    "planned-approve": _fact(
+        facts.Planned(
+            revision=1, n=4, task=_task("4", instruction="Tidy it", needs=("3",), approve=True)
+        ),
+        "plan.1.4",
+    ),
+    "ready-controls": _fact(
+        facts.Ready(
+            lane="executor",
+            priority="normal",
+            task=_task("4", instruction="Tidy it", timeout=60.0),
+            goal="Tidy the folder",
+            budget=plan.Budget(calls=7),
+            deadline=1795374060.0,
+            job_approve=("send_mail",),
+        ),
+        "ready.executor.normal.4",
+    ),
+    "ready-resumed": _fact(
+        facts.Ready(
+            lane="executor",
+            priority="normal",
+            task=_task("4", instruction="Tidy it"),
+            goal="Tidy the folder",
+            resume=2,
+        ),
+        "resume.executor.normal.4.2",
+    ),
+    "model_step-priced": _fact(
+        facts.ModelStep(
+            task=TaskId("4"),
+            n=1,
+            message=ChatMessage("assistant", "Done."),
+            model="mistral-7b",
+            finish="stop",
+            usage=TokenUsage(prompt_tokens=400, completion_tokens=100),
+            usd=0.000075,
+        ),
+        "step.4.1",
+    ),
+    "done-priced": _fact(
+        facts.Done(
+            task=TaskId("4"),
+            outcome=plan.Succeeded("Done."),
+            usage=plan.Usage(models={"mistral-7b": plan.ModelUsage(1, 400, 100, 0.000075)}),
+            by=EXECUTOR,
+            attempt=1,
+            at=1795374003.5,
+        ),
+        "done.4",
+    ),
+    "asked-approval": _fact(
+        facts.Asked(
+            task=TaskId("4"),
+            n=2,
+            round=2,
+            what="approval",
+            question="May send_mail be called with these arguments?",
+            tool="send_mail",
+            arguments={"to": "ann@example.org"},
+            hash="9c1185a5c5e9fc54612808977ee8f548b2258d31e2b5b1e2a1e2c7f3d4b5a697",
+            until=1795633200.0,
+            at=1795374001.0,
+        ),
+        "ask.4.2.2",
+    ),
+    "asked-question": _fact(
+        facts.Asked(
+            task=TaskId("3"),
+            n=0,
+            what="question",
+            question="Which folder may be tidied?",
+            output={"type": "string"},
+            at=1795374001.0,
+        ),
+        "ask.3.0.1",
+    ),
+    "decided-answered": _fact(
+        facts.Decided(
+            task=TaskId("3"),
+            n=0,
+            verdict="answered",
+            value="drafts",
+            by="ann",
+            at=1795374002.0,
+        ),
+        "decided.3.0.1",
+    ),
+    "decided-denied": _fact(
+        facts.Decided(
+            task=TaskId("4"),
+            n=2,
+            round=2,
+            verdict="denied",
+            why="not to her",
+            by="ann",
+            at=1795374002.0,
+        ),
+        "decided.4.2.2",
+    ),
+    "accounted": _fact(
+        facts.Accounted(
+            n=3,
+            calls=2,
+            tokens=5_048,
+            usd=0.0031,
+            held={"4.1.2": facts.Hold(tokens=2_400, usd=0.0012, until=1795374601.0)},
+        ),
+        "account",
+    ),
+    "ended-budget": _fact(
+        facts.Ended(
+            status="budget_exhausted",
+            usage=plan.Usage(),
+            at=1795374005.0,
+            result={"results": {"3": "drafts"}},
+            error="the budget of 7 model calls is used up",
+        ),
+        "end",
+    ),
 }
 
 REQUESTS: dict[str, Expected] = {
@@ -287,6 +436,42 @@ REQUESTS: dict[str, Expected] = {
         requests.Submit(goal="Say hello", priority="normal"),
         codec.decode_submit,
         lambda subjects: subjects.submit("acme"),
+    ),
+    "submit-controls": Expected(
+        requests.Submit(
+            goal="Tidy the folder",
+            job="job-1",
+            budget=plan.Budget(usd=0.05, calls=40),
+            deadline=1795377600.0,
+            approve=("send_mail",),
+        ),
+        codec.decode_submit,
+        lambda subjects: subjects.submit("acme"),
+    ),
+    "decide-approved": Expected(
+        requests.Decide(
+            job="job-1",
+            task="4",
+            n=2,
+            round=2,
+            verdict="approved",
+            hash="9c1185a5c5e9fc54612808977ee8f548b2258d31e2b5b1e2a1e2c7f3d4b5a697",
+            by="ann",
+        ),
+        codec.decode_command,
+        lambda subjects: subjects.command("acme"),
+    ),
+    "decide-happened": Expected(
+        requests.Decide(
+            job="job-1",
+            task="4",
+            n=2,
+            verdict="happened",
+            value={"sent": True},
+            why="I saw it in the outbox",
+        ),
+        codec.decode_command,
+        lambda subjects: subjects.command("acme"),
     ),
     "cancel": Expected(
         requests.Cancel(job="job-1", why="no longer needed"),
@@ -312,6 +497,20 @@ TOOL_CALLS: dict[str, Expected] = {
         codec.decode_call_tool,
         lambda subjects: subjects.tool("text_stats"),
     ),
+    "call-approved": Expected(
+        tools.CallTool(
+            tool="send_mail",
+            key="job-1.4.2",
+            tenant="acme",
+            arguments={"to": "ann@example.org"},
+            deadline=1795374030.0,
+            approved="9c1185a5c5e9fc54612808977ee8f548b2258d31e2b5b1e2a1e2c7f3d4b5a697",
+            round=1,
+        ),
+        codec.decode_call_tool,
+        lambda subjects: subjects.tool("send_mail"),
+    ),
+    "needs_approval": _reply(tools.NeedsApproval(why="it leaves the house")),
     "busy": _reply(tools.Busy()),
     "working": _reply(tools.Working(by=TOOLS)),
     "pending": _reply(tools.Pending(until=1795374012.5)),
@@ -353,6 +552,24 @@ SEEN_LIVE: dict[str, Expected] = {
         codec.decode_tools_present,
         lambda subjects: subjects.presence("tools"),
     ),
+    "tools_present-approve": Expected(
+        tools.ToolsPresent(
+            worker=TOOLS,
+            tools=(
+                tools.ToolSpec(
+                    name="send_mail",
+                    description="Send one message",
+                    parameters={},
+                    effect="once",
+                    approve="sometimes",
+                ),
+            ),
+            capacity=16,
+            active=0,
+        ),
+        codec.decode_tools_present,
+        lambda subjects: subjects.presence("tools"),
+    ),
     "tools_present-minimal": Expected(
         tools.ToolsPresent(worker=TOOLS, tools=(), capacity=16, active=0, leaving=False),
         codec.decode_tools_present,
@@ -386,4 +603,17 @@ SEEN_LIVE: dict[str, Expected] = {
     ),
 }
 
-EXPECTED = FACTS | REQUESTS | TOOL_CALLS | SEEN_LIVE
+_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+BLOBS: dict[str, Expected] = {
+    "blob": Expected(
+        blobs.Blob(_ABC, 3, name="a b.csv", media="text/csv", preview="abc"),
+        lambda data: blobs.to_blob(msgspec.json.decode(data)),
+        lambda _: None,
+    ),
+    "blob-minimal": Expected(
+        blobs.Blob(_ABC, 3), lambda data: blobs.to_blob(msgspec.json.decode(data)), lambda _: None
+    ),
+}
+
+EXPECTED = FACTS | REQUESTS | TOOL_CALLS | SEEN_LIVE | BLOBS

@@ -24,17 +24,30 @@ from galerne.bus.connection import Bus, connect
 from galerne.bus.log import FactLog, Record
 from galerne.bus.queue import Delivery, StandingPull
 from galerne.bus.topology import provision
+from galerne.core.budget import Prices
 from galerne.errors import NotFoundError, TransientError
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest, TokenUsage
 from galerne.messages.codec import decode_quarantined, encode
-from galerne.messages.facts import AnyFact, Claimed, Done, Ended, Lane, PlanEnded, Planned, Ready
+from galerne.messages.facts import (
+    AnyFact,
+    Asked,
+    Claimed,
+    Done,
+    Ended,
+    Lane,
+    PlanEnded,
+    Planned,
+    Ready,
+    Verdict,
+)
 from galerne.messages.ids import DEFAULT_TENANT, JobId, TaskId, TenantId
 from galerne.messages.live import Quarantined
 from galerne.messages.plan import TaskKind, TaskSpec
-from galerne.messages.requests import Submit
+from galerne.messages.requests import Cancel, Command, Decide, Submit
 from galerne.messages.subjects import JobAddress
-from galerne.runtime.attempt import Services
+from galerne.messages.tools import ToolResult
 from galerne.runtime.coordinator import Coordinator
+from galerne.runtime.services import Model, Services
 from galerne.runtime.spool import Spool
 from galerne.runtime.tool_caller import ToolCaller
 from galerne.runtime.tool_directory import ToolDirectory
@@ -138,6 +151,18 @@ async def echoing(context: TaskContext) -> Any:
     return (await context.ask(asking(context.ready.task.instruction))).message.content
 
 
+def calling(tool: str, **arguments: Any) -> Doing:
+    """Call a tool as step 1; the value is its result, or `refused: …` as a model would read it."""
+
+    async def doing(context: TaskContext) -> Any:
+        outcome = await context.call("call-1", tool, arguments)
+        if isinstance(outcome, ToolResult):
+            return outcome.value
+        return f"refused: {outcome.message}"
+
+    return doing
+
+
 def task(name: str, *needs: str, **fields: Any) -> TaskSpec:
     return TaskSpec(
         id=TaskId(name), instruction=f"do {name}", needs=tuple(map(TaskId, needs)), **fields
@@ -177,6 +202,10 @@ class Member:
         assert self._bus is not None, "it has not started"
         return self._bus
 
+    @property
+    def alive(self) -> bool:
+        return not self.ended.is_set()
+
     def on(self, bus: Bus) -> None:
         self._bus = bus
 
@@ -193,10 +222,31 @@ class Member:
 def silence(bus: Bus) -> None:
     """From now on nothing that this connection sends arrives, as if its process were gone."""
 
-    async def publish(*_: Any, **__: Any) -> None:
+    def post(*_: Any, **__: Any) -> None:
         raise nats.errors.ConnectionClosedError
 
-    bus._client.publish = publish  # type: ignore[method-assign]
+    bus._client.post = post  # type: ignore[method-assign]
+
+
+def freeze(bus: Bus) -> Callable[[], None]:
+    """Hold everything that this connection sends, as a stopped process would; the result lets go.
+
+    What waited leaves then, late, in its order.
+    """
+    held: list[Callable[[], None]] = []
+    post = bus._client.post  # pyright: ignore[reportPrivateUsage]
+
+    def hold(*arguments: Any, **options: Any) -> None:
+        held.append(lambda: post(*arguments, **options))
+
+    bus._client.post = hold  # type: ignore[method-assign]
+
+    def thaw() -> None:
+        bus._client.post = post  # type: ignore[method-assign]
+        for send in held:
+            send()
+
+    return thaw
 
 
 class Fleet:
@@ -206,16 +256,18 @@ class Fleet:
         self.settings = settings
         self.bus = bus
         self.facts = FactLog(bus)
+        self.members: list[Member] = []
         self._tasks = tasks
 
     async def worker(
         self,
         doing: Doing | Mapping[str, Agent],
-        model: ScriptedModel | None = None,
+        model: Model | None = None,
         *,
         lane: Lane = "executor",
         settings: Settings | None = None,
         clock: Callable[[], float] = time.time,
+        prices: Prices | None = None,
     ) -> Member:
         """A worker of a lane; one function does its `agent` tasks."""
         agents = {"agent": agent(doing)} if callable(doing) else dict(doing)
@@ -228,7 +280,9 @@ class Fleet:
                 directory = ToolDirectory(bus)
                 await directory.start()
                 caller = ToolCaller(bus, own.tools.heartbeat, clock)
-                services = Services(bus, model or ScriptedModel(), spool, directory, caller, clock)
+                asked = model or ScriptedModel()
+                priced = prices or Prices()
+                services = Services(bus, asked, spool, directory, caller, clock, priced)
                 member.worker = worker = Worker(member.name, lane, agents, services, own.worker)
                 await worker.run(member.stop, member.started)
             finally:
@@ -236,8 +290,8 @@ class Fleet:
 
         return await self._start(lane, own, serve)
 
-    async def planner(self, one: Agent) -> Member:
-        return await self.worker({"plan": one, "answer": one}, lane="planner")
+    async def planner(self, one: Agent, settings: Settings | None = None) -> Member:
+        return await self.worker({"plan": one, "answer": one}, lane="planner", settings=settings)
 
     async def coordinator(self, settings: Settings | None = None) -> Member:
         own = settings or self.settings
@@ -271,6 +325,7 @@ class Fleet:
         self, role: str, settings: Settings, serve: Callable[[Bus, Member], Awaitable[None]]
     ) -> Member:
         member = Member(f"{role}-{next(_numbers)}")
+        self.members.append(member)
 
         async def live() -> None:
             try:
@@ -286,6 +341,14 @@ class Fleet:
             await member.started.wait()
         return member
 
+    def living(self, role: str = "") -> list[Member]:
+        return [one for one in self.members if one.alive and one.name.startswith(role)]
+
+    async def kill(self, role: str = "") -> None:
+        """Every member of a role, or all."""
+        for one in self.living(role):
+            await one.kill()
+
     # jobs
 
     def address(self, job: str, tenant: str = DEFAULT_TENANT) -> JobAddress:
@@ -296,6 +359,39 @@ class Fleet:
 
     async def submit_bytes(self, data: bytes, tenant: str = DEFAULT_TENANT) -> None:
         await self.bus.publish(self.bus.subjects.submit(tenant), data)
+
+    async def command(self, command: Command, tenant: str = DEFAULT_TENANT) -> None:
+        await self.bus.publish(self.bus.subjects.command(tenant), encode(command))
+
+    async def cancel(self, job: str) -> None:
+        await self.command(Cancel(job=job, why="no longer wanted"))
+
+    async def decide(
+        self, job: str, name: str, verdict: Verdict, *, n: int = 1, round_: int = 1, **fields: Any
+    ) -> None:
+        """A person's word, as the client sends it."""
+        await self.command(
+            Decide(job=job, task=name, n=n, round=round_, verdict=verdict, by="ann", **fields)
+        )
+
+    async def asked(self, job: str, name: str, n: int = 1, round_: int = 1) -> Asked:
+        """The question, once it is there."""
+        key = f"{name}.{n}.{round_}"
+        fact = await until(lambda: self.find(job, f"ask.{key}"), f"{job} asks {key}")
+        assert isinstance(fact, Asked), fact
+        return fact
+
+    async def parked(self, job: str, name: str, n: int = 1, round_: int = 1) -> Asked:
+        """The question, once its task holds nothing any more."""
+        ask = await self.asked(job, name, n, round_)
+
+        async def given_back() -> bool:
+            claims = await self.claims(job, name)
+            return bool(claims) and claims[-1].until == 0
+
+        await until(given_back, f"task {name} of {job} is parked")
+        await self.emptied("TASKS", "executor-normal-default")
+        return ask
 
     async def put(self, job: str, fact: AnyFact, tenant: str = DEFAULT_TENANT) -> None:
         """Write a fact as a coordinator would."""
@@ -399,7 +495,7 @@ async def pulling(
     bus: Bus,
     stream: str,
     consumer: str,
-    callback: Callable[[Delivery], Awaitable[None]],
+    callback: Callable[[Delivery], None],
     window: int = 64,
     *,
     manual: bool = False,

@@ -23,7 +23,7 @@ from galerne.errors import (
     TransientError,
     UnavailableError,
 )
-from galerne.settings import BusSettings, Settings
+from galerne.settings import BusSettings, Settings, TenantSettings
 from integration.fleet import eventually, fleet_on, hpub, pub, raw
 
 pytestmark = pytest.mark.anyio
@@ -134,7 +134,7 @@ async def test_a_request_has_a_deadline(settings: Settings) -> None:
         await bus.subscribe("mute", mute)
         with pytest.raises(DeadlineError):
             await bus.request("mute", b"", patience=0.05)
-        assert not bus._waiting
+        assert not bus._replies
 
 
 async def test_nobody_there_is_unavailable_and_named(settings: Settings) -> None:
@@ -153,7 +153,7 @@ async def test_a_request_is_cancelled_like_anything_else(settings: Settings) -> 
         with anyio.move_on_after(0.05) as scope:
             await bus.request("mute", b"")
         assert scope.cancelled_caught
-        assert not bus._waiting
+        assert not bus._replies
 
 
 async def test_what_waits_fails_when_the_server_dies(
@@ -176,7 +176,7 @@ async def test_what_waits_fails_when_the_server_dies(
         async with anyio.create_task_group() as tasks:
             for _ in range(20):
                 tasks.start_soon(ask)
-            await eventually(lambda: len(bus._waiting) == 20, "all are asked")
+            await eventually(lambda: len(bus._replies) == 20, "all are asked")
             await server.kill()
         assert len(failed) == 20
         await server.start()
@@ -347,10 +347,11 @@ async def test_no_stream_is_said(settings: Settings) -> None:
 
 async def test_a_full_backlog_is_busy(settings: Settings) -> None:
     bus_settings = msgspec.structs.replace(settings.bus, backlog=2)
-    small: Settings = msgspec.structs.replace(settings, bus=bus_settings)
+    one: Settings = msgspec.structs.replace(settings, tenants=TenantSettings(active=1))
+    small: Settings = msgspec.structs.replace(one, bus=bus_settings)
     async with fleet_on(small) as fleet:
-        await fleet.submit("a")
-        await fleet.submit("b")
+        for job in ("in progress", "a", "b"):
+            await fleet.submit(job)
         with pytest.raises(BusyError):
             await fleet.submit("c")
 

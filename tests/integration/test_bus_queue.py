@@ -10,6 +10,7 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
+from galerne.bus import wire
 from galerne.bus.queue import Delivery, StandingPull
 from galerne.bus.server import NatsServer
 from galerne.bus.topology import provision
@@ -18,7 +19,7 @@ from integration.fleet import Fleet, eventually, fleet_on, pulling, ready, silen
 
 pytestmark = pytest.mark.anyio
 
-LANE = "executor-normal"
+LANE = "executor-normal-default"
 
 
 async def fill(fleet: Fleet, count: int, start: int = 0) -> None:
@@ -31,13 +32,20 @@ def name_of(delivery: Delivery) -> str:
     return delivery.subject.rpartition(".")[2]
 
 
+@pytest.fixture(params=["short", "long"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the inside of nats-py, and through its public face alone."""
+    monkeypatch.setattr(wire, "is_known", lambda: request.param == "short")
+
+
+@pytest.mark.usefixtures("way")
 async def test_two_thousand_arrive_once_each(settings: Settings) -> None:
     async with fleet_on(settings) as fleet:
         got: Counter[str] = Counter()
 
-        async def take(delivery: Delivery) -> None:
+        def take(delivery: Delivery) -> None:
             got[name_of(delivery)] += 1
-            await delivery.ack()
+            delivery.ack()
 
         async with pulling(fleet.bus, "TASKS", LANE, take):
             await fill(fleet, 2000)
@@ -46,13 +54,14 @@ async def test_two_thousand_arrive_once_each(settings: Settings) -> None:
         assert set(got.values()) == {1}
 
 
+@pytest.mark.usefixtures("way")
 async def test_all_arrive_across_a_kill(server: NatsServer, settings: Settings) -> None:
     async with fleet_on(settings) as fleet:
         got: Counter[str] = Counter()
 
-        async def take(delivery: Delivery) -> None:
+        def take(delivery: Delivery) -> None:
             got[name_of(delivery)] += 1
-            await delivery.ack()
+            delivery.ack()
 
         async with pulling(fleet.bus, "TASKS", LANE, take):
             async with anyio.create_task_group() as tasks:
@@ -68,9 +77,9 @@ async def test_an_idle_pull_survives_restarts(server: NatsServer, settings: Sett
     async with fleet_on(settings) as fleet:
         got: list[str] = []
 
-        async def take(delivery: Delivery) -> None:
+        def take(delivery: Delivery) -> None:
             got.append(name_of(delivery))
-            await delivery.ack()
+            delivery.ack()
 
         async with pulling(fleet.bus, "TASKS", LANE, take):
             for n, end in enumerate((server.kill, server.stop)):
@@ -86,7 +95,7 @@ async def test_the_window_is_kept_by_hand(settings: Settings) -> None:
     async with fleet_on(settings) as fleet:
         held: list[Delivery] = []
 
-        async def take(delivery: Delivery) -> None:
+        def take(delivery: Delivery) -> None:
             held.append(delivery)
 
         await fill(fleet, 30)
@@ -97,7 +106,7 @@ async def test_the_window_is_kept_by_hand(settings: Settings) -> None:
                 assert len(held) <= 5
                 assert pull.held == len(held)
                 for delivery in held[:3]:
-                    await delivery.ack()
+                    delivery.ack()
                     pull.release()
                     seen += 1
                 del held[:3]
@@ -109,9 +118,9 @@ async def test_a_window_of_one_goes_on(settings: Settings) -> None:
         got: list[str] = []
         await fill(fleet, 50)
 
-        async def take(delivery: Delivery) -> None:
+        def take(delivery: Delivery) -> None:
             got.append(name_of(delivery))
-            await delivery.ack()
+            delivery.ack()
             pull.release()
 
         async with pulling(fleet.bus, "TASKS", LANE, take, window=1, manual=True) as pull:
@@ -125,9 +134,9 @@ async def test_stop_ends_it_and_loses_nothing(settings: Settings) -> None:
         await fill(fleet, 200)
         pull: StandingPull
 
-        async def take(delivery: Delivery) -> None:
+        def take(delivery: Delivery) -> None:
             got.append(name_of(delivery))
-            await delivery.ack()
+            delivery.ack()
             pull.stop()
 
         stream = fleet.bus.subjects.stream("TASKS")
@@ -148,17 +157,17 @@ async def test_what_is_not_acknowledged_comes_again(settings: Settings) -> None:
         got: list[int] = []
         await fill(fleet, 1)
 
-        async def take(delivery: Delivery) -> None:
+        def take(delivery: Delivery) -> None:
             got.append(delivery.delivered)
             match delivery.delivered:
                 case 1:
-                    await delivery.retry()
+                    delivery.retry()
                 case 2:
-                    await delivery.retry(0.05)
+                    delivery.retry(0.05)
                 case 3:
                     return  # silence: it comes again after `ack_wait`
                 case _:
-                    await delivery.discard("a reason\nin two lines")
+                    delivery.discard("a reason\nin two lines")
 
         async with pulling(fleet.bus, "TASKS", LANE, take):
             await eventually(lambda: len(got) == 4, "it has come four times")
@@ -171,17 +180,17 @@ async def test_a_message_that_is_kept_does_not_come_again(settings: Settings) ->
         got: list[Delivery] = []
         await fill(fleet, 1)
 
-        async def take(delivery: Delivery) -> None:
+        def take(delivery: Delivery) -> None:
             got.append(delivery)
 
         async with pulling(fleet.bus, "TASKS", LANE, take, manual=True):
             await eventually(lambda: bool(got), "it is here")
             with anyio.move_on_after(settings.worker.lease * 1.6):
                 while True:
-                    await got[0].keep()
+                    got[0].keep()
                     await anyio.sleep(settings.worker.lease / 5)
             assert len(got) == 1
-            await got[0].ack()
+            got[0].ack()
             await fleet.emptied("TASKS", LANE)
 
 
@@ -190,9 +199,9 @@ async def test_a_callback_that_raises_does_not_end_it(settings: Settings) -> Non
         got: list[str] = []
         await fill(fleet, 10)
 
-        async def take(delivery: Delivery) -> None:
+        def take(delivery: Delivery) -> None:
             got.append(name_of(delivery))
-            await delivery.ack()
+            delivery.ack()
             raise ValueError(name_of(delivery))
 
         async with pulling(fleet.bus, "TASKS", LANE, take, window=2):
@@ -203,9 +212,9 @@ async def test_a_deleted_consumer_is_said_and_a_new_one_is_found(settings: Setti
     async with fleet_on(settings) as fleet:
         got: list[str] = []
 
-        async def take(delivery: Delivery) -> None:
+        def take(delivery: Delivery) -> None:
             got.append(name_of(delivery))
-            await delivery.ack()
+            delivery.ack()
 
         stream = fleet.bus.subjects.stream("TASKS")
         with capture_logs() as logs:
@@ -230,7 +239,7 @@ def warnings(logs: list[Any]) -> list[Any]:
 async def test_a_consumer_that_was_never_there_is_said_once(settings: Settings) -> None:
     async with fleet_on(settings) as fleet:
 
-        async def take(delivery: Delivery) -> None:
+        def take(delivery: Delivery) -> None:
             raise AssertionError(delivery.subject)
 
         with capture_logs() as logs:
@@ -246,9 +255,9 @@ async def test_a_restart_says_nothing_about_consumers(
     async with fleet_on(settings) as fleet:
         got: list[str] = []
 
-        async def take(delivery: Delivery) -> None:
+        def take(delivery: Delivery) -> None:
             got.append(name_of(delivery))
-            await delivery.ack()
+            delivery.ack()
 
         with capture_logs() as logs:
             async with pulling(fleet.bus, "TASKS", LANE, take):
@@ -262,8 +271,8 @@ async def test_a_restart_says_nothing_about_consumers(
 async def test_cancelling_it_is_clean(settings: Settings) -> None:
     async with fleet_on(settings) as fleet:
 
-        async def take(delivery: Delivery) -> None:
-            await delivery.ack()
+        def take(delivery: Delivery) -> None:
+            delivery.ack()
 
         async with pulling(fleet.bus, "TASKS", LANE, take):
             await fill(fleet, 5)
@@ -274,7 +283,7 @@ async def test_a_lost_connection_costs_acknowledgements_and_no_errors(settings: 
     async with fleet_on(settings) as fleet:
         got: list[Delivery] = []
 
-        async def take(delivery: Delivery) -> None:
+        def take(delivery: Delivery) -> None:
             got.append(delivery)
 
         async with pulling(fleet.bus, "TASKS", LANE, take):
@@ -282,5 +291,5 @@ async def test_a_lost_connection_costs_acknowledgements_and_no_errors(settings: 
             await eventually(lambda: bool(got), "it is here")
         silence(fleet.bus)
         for answer in (got[0].ack, got[0].retry, got[0].keep):
-            await answer()
-        await got[0].discard("why not")
+            answer()
+        got[0].discard("why not")

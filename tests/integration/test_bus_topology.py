@@ -67,7 +67,7 @@ async def test_another_prefix_stands_beside_it(settings: Settings) -> None:
         await first.submit("job", "one")
         await second.submit("job", "two")
         for fleet in (first, second):
-            assert await fleet.pending("SUBMIT", "admit") == 1
+            assert await fleet.pending("SUBMIT", "admit-default") == 1
 
 
 async def test_a_prefix_that_names_the_same_streams_is_refused(settings: Settings) -> None:
@@ -129,6 +129,6 @@ async def test_changed_limits_are_brought_up_to_date(settings: Settings) -> None
         )
         await provision(bus, patient)
         config = (await bus.api("STREAM.INFO.GALERNE_SUBMIT"))["config"]
-        assert config["max_msgs_per_subject"] == 7
-        config = (await bus.api("CONSUMER.INFO.GALERNE_TASKS.executor-high"))["config"]
+        assert config["max_msgs_per_subject"] == 7 + settings.tenants.active
+        config = (await bus.api("CONSUMER.INFO.GALERNE_TASKS.executor-high-default"))["config"]
         assert config["ack_wait"] == 9_000_000_000

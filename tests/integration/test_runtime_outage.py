@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 def patient(settings: Settings, outage: float) -> Settings:
-    worker = msgspec.structs.replace(settings.worker, outage=outage, retry_delay=0.01)
+    worker = msgspec.structs.replace(settings.worker, outage=outage, retry_away="0.01..30")
     return msgspec.structs.replace(settings, worker=worker)
 
 

@@ -4,6 +4,7 @@
 # pyright: reportPrivateUsage=false
 
 import os
+import threading
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import msgspec
 import pytest
 from structlog.testing import capture_logs
@@ -195,3 +197,41 @@ async def test_a_takeover_goes_on_after_the_replayed_step(
         assert (await fleet.done("job", "1")).outcome == Succeeded("reply to one")
         assert asked == ["first"]
         assert heir.keys == ["job.1.2"]
+
+
+async def test_whoever_leads_a_sync_and_is_cancelled_still_does_it(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, "me")
+    spool.open()
+    begun, go_on = anyio.Event(), threading.Event()
+    sync = spool._sync
+
+    def slowly() -> None:
+        anyio.from_thread.run_sync(begun.set)
+        go_on.wait(20)
+        sync()
+
+    spool._sync = slowly  # type: ignore[method-assign]
+    synced: list[str] = []
+
+    async def put(name: str, scope: anyio.CancelScope) -> None:
+        with scope:
+            await spool.put(Spooled(name, "subject", b"data"))
+            synced.append(name)
+
+    leader, follower = anyio.CancelScope(), anyio.CancelScope()
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(put, "first", leader)
+            await begun.wait()
+            second = anyio.CancelScope()
+            tasks.start_soon(put, "second", second)  # leads the next sync
+            tasks.start_soon(put, "third", follower)
+            await anyio.wait_all_tasks_blocked()
+            second.cancel()
+            go_on.set()
+    assert synced[:1] == ["first"]
+    assert "third" in synced
+    spool.confirm("first")
+    spool.confirm("second")
+    spool.confirm("third")
+    spool.close()

@@ -14,7 +14,15 @@ from galerne.bus.connection import Message
 from galerne.bus.server import NatsServer
 from galerne.errors import DeadlineError, InvalidInputError, TransientError, UnavailableError
 from galerne.messages.codec import decode_tool_reply, encode
-from galerne.messages.tools import Busy, CallTool, ToolOutcome, ToolRefused, ToolResult, Working
+from galerne.messages.tools import (
+    Busy,
+    CallTool,
+    NeedsApproval,
+    ToolOutcome,
+    ToolRefused,
+    ToolResult,
+    Working,
+)
 from galerne.runtime import tool_caller
 from galerne.runtime.tool_caller import ToolCaller
 from galerne.runtime.tool_directory import ToolDirectory
@@ -109,9 +117,11 @@ async def test_each_kind_answers(settings: Settings, name: str, value: str) -> N
 async def test_the_same_key_is_the_same_result_and_one_effect(settings: Settings) -> None:
     async with serving(settings, hosts=2) as (fleet, effects):
         for name in ("pay", "set_value"):
-            answers: list[ToolOutcome] = []
+            answers: list[ToolOutcome | NeedsApproval] = []
 
-            async def ask(name: str = name, answers: list[ToolOutcome] = answers) -> None:
+            async def ask(
+                name: str = name, answers: list[ToolOutcome | NeedsApproval] = answers
+            ) -> None:
                 answers.append(await caller(fleet).call(call(name, key=f"job.{name}.1")))
 
             async with anyio.create_task_group() as tasks:
@@ -184,7 +194,7 @@ async def test_a_worker_killed_in_a_once_call_leaves_it_in_doubt(settings: Setti
     async with fleet_on(settings) as fleet:
         effects = Effects()
         first = await fleet.tools(*effects.tools())
-        answers: list[ToolOutcome] = []
+        answers: list[ToolOutcome | NeedsApproval] = []
 
         async def ask() -> None:
             answers.append(await caller(fleet).call(call("pay_slowly", seconds=60)))
@@ -204,7 +214,7 @@ async def test_a_worker_killed_in_a_pure_call_is_replaced(settings: Settings) ->
     async with fleet_on(settings) as fleet:
         effects = Effects()
         first = await fleet.tools(*effects.tools())
-        answers: list[ToolOutcome] = []
+        answers: list[ToolOutcome | NeedsApproval] = []
 
         async def ask() -> None:
             answers.append(await caller(fleet).call(call("look_slowly")))
@@ -244,7 +254,7 @@ async def test_a_lost_claim_acknowledgement_is_no_doubt(settings: Settings) -> N
 
 async def test_heartbeats_keep_a_long_call_alive(settings: Settings) -> None:
     async with serving(settings, hosts=2) as (fleet, effects):
-        answers: list[ToolOutcome] = []
+        answers: list[ToolOutcome | NeedsApproval] = []
         heard: list[Message] = []
 
         async def hear(message: Message) -> None:
@@ -288,7 +298,7 @@ async def test_a_stopped_worker_finishes_and_is_gone_for_newcomers(settings: Set
     async with fleet_on(settings) as fleet:
         effects = Effects()
         host = await fleet.tools(*effects.tools())
-        answers: list[ToolOutcome] = []
+        answers: list[ToolOutcome | NeedsApproval] = []
 
         async def ask() -> None:
             answers.append(await caller(fleet).call(call("look_slowly")))
@@ -312,7 +322,7 @@ async def test_a_stopped_worker_finishes_and_is_gone_for_newcomers(settings: Set
 
 async def test_a_call_in_flight_survives_the_server(server: NatsServer, settings: Settings) -> None:
     async with serving(settings) as (fleet, effects):
-        answers: list[ToolOutcome] = []
+        answers: list[ToolOutcome | NeedsApproval] = []
 
         async def ask() -> None:
             answers.append(await caller(fleet).call(call("pay_slowly", seconds=60)))

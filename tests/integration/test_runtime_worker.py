@@ -13,7 +13,7 @@ import pytest
 
 from galerne.agent import TaskContext
 from galerne.bus.server import NatsServer
-from galerne.bus.topology import provision
+from galerne.bus.topology import provision, provision_tenant
 from galerne.errors import (
     NotFoundError,
     PermanentError,
@@ -23,7 +23,7 @@ from galerne.errors import (
 )
 from galerne.messages.chat import ChatRequest, TokenUsage
 from galerne.messages.facts import Cancelled, Claimed, Ended, ModelStep, Planned
-from galerne.messages.ids import TaskId
+from galerne.messages.ids import TaskId, TenantId
 from galerne.messages.plan import Failed, Succeeded, TaskSpec, Usage
 from galerne.settings import Settings, WorkerSettings
 from integration.fleet import (
@@ -77,7 +77,7 @@ async def test_success_is_committed_then_acknowledged(settings: Settings) -> Non
         assert done.by == worker.name
         assert done.attempt == 1
         assert done.usage.model_calls == 1
-        await fleet.emptied("TASKS", "executor-normal")
+        await fleet.emptied("TASKS", "executor-normal-default")
         names = [record.name for record in await fleet.facts_of("job")]
         assert names == ["ready.executor.normal.1", "run.1", "step.1.1", "done.1"]
         assert model.keys == ["job.1.1"]
@@ -91,7 +91,7 @@ async def test_a_permanent_failure_ends_the_task(settings: Settings) -> None:
         await fleet.worker(refuse)
         await fleet.put("job", ready("1"))
         assert (await fleet.done("job", "1")).outcome == Failed("tool", "it cannot be done")
-        await fleet.emptied("TASKS", "executor-normal")
+        await fleet.emptied("TASKS", "executor-normal-default")
 
 
 async def test_a_bug_of_an_agent_ends_the_task(settings: Settings) -> None:
@@ -134,13 +134,15 @@ async def test_a_result_that_does_not_fit_fails_the_task(settings: Settings) -> 
     async def give_much(_: TaskContext) -> Any:
         return "x" * 800_000
 
+    bus = msgspec.structs.replace(settings.bus, max_blob=300_000)
+    settings = msgspec.structs.replace(settings, bus=bus)
     async with fleet_on(settings) as fleet:
         await fleet.worker(give_much)
         await fleet.put("job", ready("1"))
         outcome = (await fleet.done("job", "1")).outcome
         assert isinstance(outcome, Failed)
         assert outcome.code == "too_large"
-        await fleet.emptied("TASKS", "executor-normal")
+        await fleet.emptied("TASKS", "executor-normal-default")
 
 
 async def test_an_answer_that_does_not_fit_fails_the_task_and_leaves_no_spool(
@@ -214,7 +216,7 @@ async def test_a_task_claimed_too_often_is_given_up_with_the_last_note(settings:
         outcome = (await fleet.done("job", "1")).outcome
         assert outcome == Failed("attempts", "given up after 3 attempts: it kills us")
         assert not model.keys
-        await fleet.emptied("TASKS", "executor-normal")
+        await fleet.emptied("TASKS", "executor-normal-default")
 
 
 # ends of jobs
@@ -239,7 +241,7 @@ async def test_a_cancelled_job_stops_its_agents(settings: Settings) -> None:
         await eventually(lambda: stopped == ["1"], "the agent is stopped")
 
         async def one_left() -> bool:
-            return await fleet.pending("TASKS", "executor-normal") == 1
+            return await fleet.pending("TASKS", "executor-normal-default") == 1
 
         await until(one_left, "the message is acknowledged")
         assert await fleet.find("job", "done.1") is None
@@ -255,7 +257,7 @@ async def test_a_task_of_a_job_that_is_over_is_only_acknowledged(settings: Setti
         await fleet.put("job", ready("1"))
         model = ScriptedModel()
         await fleet.worker(echoing, model)
-        await fleet.emptied("TASKS", "executor-normal")
+        await fleet.emptied("TASKS", "executor-normal-default")
         assert not model.keys
         assert await fleet.find("job", "done.1") is None
 
@@ -290,6 +292,8 @@ async def test_two_tenants_may_use_the_same_job_id(settings: Settings) -> None:
         return context.tenant
 
     async with fleet_on(settings) as fleet:
+        for tenant in ("ann", "bob"):
+            await provision_tenant(fleet.bus, settings, TenantId(tenant))
         await fleet.worker(wait)
         await fleet.put("job", ready("1"), tenant="ann")
         await eventually(lambda: gate.came == ["ann"], "the first runs")
@@ -297,10 +301,8 @@ async def test_two_tenants_may_use_the_same_job_id(settings: Settings) -> None:
         await eventually(lambda: gate.came == ["ann", "bob"], "the second runs beside it")
         await fleet.put("job", Cancelled(why="ann's", at=1.0), tenant="ann")
 
-        async def one_left() -> bool:
-            return await fleet.pending("TASKS", "executor-normal") == 1
-
-        await until(one_left, "ann's is stopped")
+        await fleet.emptied("TASKS", "executor-normal-ann")
+        assert await fleet.pending("TASKS", "executor-normal-bob") == 1
         gate.opened.set()
         assert (await fleet.done("job", "1", tenant="bob")).outcome == Succeeded("bob")
         assert await fleet.find("job", "done.1", tenant="ann") is None
@@ -745,7 +747,7 @@ async def test_a_task_that_cannot_be_read_is_kept_and_fails(
         (kept,) = await fleet.quarantined()
         assert kept.data == data
         assert kept.subject.endswith("task.executor.normal.default.job.bad")
-        await fleet.emptied("TASKS", "executor-normal")
+        await fleet.emptied("TASKS", "executor-normal-default")
 
 
 async def test_a_kind_that_nobody_does_fails_and_says_so(settings: Settings) -> None:
@@ -755,7 +757,7 @@ async def test_a_kind_that_nobody_does_fails_and_says_so(settings: Settings) -> 
         outcome = (await fleet.done("job", "1")).outcome
         assert isinstance(outcome, Failed)
         assert "'ask'" in outcome.message
-        await fleet.emptied("TASKS", "executor-normal")
+        await fleet.emptied("TASKS", "executor-normal-default")
 
 
 @pytest.mark.parametrize("name", ["a b", "\xe9", "x" * 65])
@@ -769,7 +771,7 @@ async def test_a_task_with_an_impossible_name_is_kept(
             await raw(server.port, pub(f"{base}{name}".encode("latin-1"), b"{}"))
         await fleet.put("job", ready("good"))
         await fleet.done("job", "good")
-        await fleet.emptied("TASKS", "executor-normal")
+        await fleet.emptied("TASKS", "executor-normal-default")
         if " " not in name:
             assert len(await fleet.quarantined()) == 1
 
@@ -813,7 +815,7 @@ async def test_a_worker_adopts_its_own_redelivery(server: NatsServer, settings: 
 
         async def deleted() -> bool:
             try:
-                await fleet.bus.api(f"CONSUMER.DELETE.{stream}.executor-normal")
+                await fleet.bus.api(f"CONSUMER.DELETE.{stream}.executor-normal-default")
             except NotFoundError:
                 return True
             return False
@@ -822,14 +824,14 @@ async def test_a_worker_adopts_its_own_redelivery(server: NatsServer, settings: 
         await provision(fleet.bus, patient)  # a new consumer delivers everything again
 
         async def redelivered() -> bool:
-            info = await fleet.bus.api(f"CONSUMER.INFO.{stream}.executor-normal")
+            info = await fleet.bus.api(f"CONSUMER.INFO.{stream}.executor-normal-default")
             return int(info["num_ack_pending"]) == 1
 
         await until(redelivered, "it is delivered again")
         gate.opened.set()
         assert (await fleet.done("job", "1")).outcome == Succeeded(1)
         assert gate.came == ["1"]
-        await fleet.emptied("TASKS", "executor-normal")
+        await fleet.emptied("TASKS", "executor-normal-default")
 
 
 async def test_tasks_survive_the_server(server: NatsServer, settings: Settings) -> None:

@@ -1,8 +1,7 @@
-"""One connection of one process to NATS, and its reply mux.
+"""One connection of one process to NATS.
 
-Everything that expects an answer (acknowledged publishes, requests, pulls, batch reads) shares
-one wildcard inbox: the last token of the reply subject finds the waiting handler in a dict.
-Deadlines are swept from that dict by one timer, because a timer a call doubled the cost.
+What is sent leaves without waiting (`post`); who needs an answer waits for it in the reply mux
+(`replies`), as a callback (`post_stored`) or in a coroutine (`request`).
 
     connect ─▶ connected ◀─▶ reconnecting (endless; waiting replies fail at once as transient)
                    └─▶ closed for good (credentials revoked, drained): `closed` is set
@@ -13,7 +12,7 @@ import itertools
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import anyio
 import msgspec
@@ -22,8 +21,12 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from galerne.bus import mapping
+from galerne.bus.answers import check_responders, conditions, json_object, stored_sequence
 from galerne.bus.background import background
+from galerne.bus.replies import Message as Message  # noqa: PLC0414 - what this module's users take
+from galerne.bus.replies import Replies
 from galerne.bus.wire import (
+    Take,
     TolerantClient,
     check_subject,
     message_size,
@@ -31,49 +34,23 @@ from galerne.bus.wire import (
     without_password,
 )
 from galerne.errors import (
-    DeadlineError,
     GalerneError,
     InvalidSettingsError,
     TooLargeError,
     UnavailableError,
 )
+from galerne.faults import reach
 from galerne.logs import get_logger
 from galerne.messages.subjects import Subjects
 from galerne.settings import BusSettings
 
 log = get_logger("galerne.bus")
 
-SWEEP = 0.1
-"""Seconds between two looks at the deadlines: what a deadline may be late by."""
 PING = 2.0
 """Seconds between pings; the default of 120 hides a hung server."""
 
-Handler = Callable[[Msg], Awaitable[None]]
-
-
-class Message(msgspec.Struct, frozen=True):
-    """A message as it came: `headers` is empty where there were none."""
-
-    subject: str
-    data: bytes
-    reply: str
-    headers: dict[str, str]
-
-
-class Waiting:
-    """A reply that somebody waits for: `handle` gets messages, `fail` the end of the wait."""
-
-    __slots__ = ("deadline", "fail", "handle")
-
-    def __init__(
-        self,
-        handle: Callable[[Message], None],
-        fail: Callable[[GalerneError], None],
-        deadline: float,
-    ) -> None:
-        self.handle = handle
-        self.fail = fail
-        self.deadline = deadline
+CROWDED = 8 * 1024 * 1024
+"""Unsent bytes above which a coroutine that sends waits until they have left."""
 
 
 class Bus:
@@ -84,13 +61,57 @@ class Bus:
         self.subjects = Subjects(settings.prefix, settings.partitions)
         self.closed = anyio.Event()
         self._client = client
-        self._inbox = f"_INBOX.{secrets.token_hex(8)}"
-        self._waiting: dict[str, Waiting] = {}
+        self._replies = Replies()
+        self.now: Callable[[], float] = anyio.current_time
+        """The event loop's clock, in seconds: asked thousands of times a second."""
         self._tokens = itertools.count(1)
         self._writer = secrets.token_hex(8)
         self._reconnected: list[Callable[[], None]] = []
 
     # sending
+
+    def post(
+        self, subject: str, data: bytes, *, reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        """Publish without an acknowledgement and without waiting.
+
+        Raises TooLargeError, InvalidInputError (no subject), UnavailableError.
+        """
+        check_subject(subject)
+        if reply and not reply.startswith(self._replies.inbox):
+            check_subject(reply)
+        size = message_size(data, headers)
+        if size > self.largest:
+            raise TooLargeError(f"a message of {size} bytes is over the limit of {self.largest}")
+        try:
+            self._client.post(subject, data, reply, headers)
+        except (nats.errors.Error, OSError) as error:
+            raise mapping.of_exception(error, f"publishing to {subject}") from error
+
+    def post_stored(
+        self,
+        subject: str,
+        data: bytes,
+        message_id: str,
+        expected: int,
+        settled: Callable[[int | GalerneError], None],
+    ) -> None:
+        """As `publish`, without waiting: `settled` gets the sequence, or what went wrong."""
+
+        def handle(message: Message) -> None:
+            self._replies.forget(reply)
+            try:
+                answer: int | GalerneError = stored_sequence(message, subject)
+            except GalerneError as error:
+                answer = error
+            settled(answer)
+
+        reply = self.expect(handle, settled, self.settings.request_timeout)
+        try:
+            self.post(subject, data, reply=reply, headers=conditions(message_id, expected))
+        except GalerneError as error:
+            self._replies.forget(reply)
+            settled(error)
 
     async def send(
         self,
@@ -100,20 +121,10 @@ class Bus:
         reply: str = "",
         headers: dict[str, str] | None = None,
     ) -> None:
-        """Publish without an acknowledgement.
-
-        Raises TooLargeError, InvalidInputError (no subject), UnavailableError.
-        """
-        check_subject(subject)
-        if reply:
-            check_subject(reply)
-        size = message_size(data, headers)
-        if size > self.largest:
-            raise TooLargeError(f"a message of {size} bytes is over the limit of {self.largest}")
-        try:
-            await self._client.publish(subject, data, reply, headers)
-        except (nats.errors.Error, OSError) as error:
-            raise mapping.of_exception(error, f"publishing to {subject}") from error
+        """As `post`, and waits while very much is unsent."""
+        self.post(subject, data, reply=reply, headers=headers)
+        if self._client.pending_data_size > CROWDED and self.connected:
+            await self.flush()
 
     async def publish(
         self,
@@ -128,17 +139,8 @@ class Bus:
         `expected` is the sequence that the subject's last message must have (0: none yet).
         Raises ConflictError, BusyError (no room), TransientError, TooLargeError.
         """
-        headers: dict[str, str] = {}
-        if message_id is not None:
-            headers["Nats-Msg-Id"] = message_id
-        if expected is not None:
-            headers["Nats-Expected-Last-Subject-Sequence"] = str(expected)
-        answer = await self.request(subject, data, headers=headers or None)
-        doing = f"publishing to {subject}"
-        sequence = _json_object(answer, doing).get("seq")
-        if not isinstance(sequence, int):
-            raise UnavailableError(f"{doing}: what answers there is not JetStream")
-        return sequence
+        headers = conditions(message_id, expected)
+        return stored_sequence(await self.request(subject, data, headers=headers), subject)
 
     async def request(
         self,
@@ -166,15 +168,14 @@ class Bus:
             answer = await future
         finally:
             self.forget(reply)
-        if answer.headers.get("Status") == "503":
-            raise mapping.of_no_responders(subject)
+        check_responders(answer, subject)
         return answer
 
     async def api(self, name: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask JetStream's API (`$JS.API.<name>`). Raises what `mapping.of_api_error` says."""
         data = msgspec.json.encode(body) if body is not None else b""
         answer = await self.request(f"$JS.API.{name}", data)
-        return _json_object(answer, name)
+        return json_object(answer, name)
 
     # receiving
 
@@ -197,6 +198,16 @@ class Bus:
         except (nats.errors.Error, OSError) as error:
             raise mapping.of_exception(error, f"subscribing to {subject}") from error
 
+    async def listen(self, subject: str, take: Take) -> Subscription:
+        """Hand each message to `take` in the connection's reader. Give the result to `unlisten`."""
+        try:
+            return await self._client.listen(subject, take)
+        except (nats.errors.Error, OSError) as error:
+            raise mapping.of_exception(error, f"subscribing to {subject}") from error
+
+    def unlisten(self, subscription: Subscription) -> None:
+        self._client.unlisten(subscription)
+
     def expect(
         self,
         handle: Callable[[Message], None],
@@ -204,17 +215,14 @@ class Bus:
         timeout: float,
     ) -> str:
         """Make a reply subject whose messages go to `handle` until `forget` or `timeout`."""
-        token = str(next(self._tokens))
-        deadline = anyio.current_time() + timeout
-        self._waiting[token] = Waiting(handle, fail, deadline)
-        return f"{self._inbox}.{token}"
+        return self._replies.expect(handle, fail, self.now() + timeout)
+
+    def forget(self, reply: str) -> None:
+        self._replies.forget(reply)
 
     def new_inbox(self) -> str:
         """A subject under which this connection alone listens; append a token of your own."""
-        return f"{self._inbox}-{next(self._tokens)}"
-
-    def forget(self, reply: str) -> None:
-        self._waiting.pop(reply.rpartition(".")[2], None)
+        return f"{self._replies.inbox}-{next(self._tokens)}"
 
     def on_reconnect(self, callback: Callable[[], None]) -> None:
         """Call `callback` whenever a lost connection is back."""
@@ -250,8 +258,10 @@ class Bus:
         """Connect, and serve replies until the context ends; `connect` is the way in."""
         try:
             await self._connect(name)
-            await self._client.subscribe(f"{self._inbox}.*", cb=self._on_reply)  # pyright: ignore[reportUnknownMemberType] - its optional Future is untyped
-            async with background(self._sweep):
+            self.now = asyncio.get_running_loop().time
+            reach("bus.connected")
+            await self.listen(f"{self._replies.inbox}.*", self._replies.take)
+            async with background(self._replies.sweep, self._client.carry):
                 yield self
         finally:
             with anyio.move_on_after(2.0, shield=True):
@@ -303,16 +313,8 @@ class Bus:
         except (nats.errors.Error, ValueError) as error:
             raise InvalidSettingsError(f"cannot connect to {server}: {error}") from error
 
-    async def _on_reply(self, message: Msg) -> None:
-        waiting = self._waiting.get(message.subject.rpartition(".")[2])
-        try:
-            if waiting is not None:
-                waiting.handle(_message(message))
-        except Exception:
-            log.exception("a reply could not be handled", subject=message.subject)
-
     async def _on_reconnected(self) -> None:
-        self._fail_all(UnavailableError("the connection to the NATS server was lost"))
+        reach("bus.reconnected")
         for callback in list(self._reconnected):
             try:
                 callback()
@@ -320,25 +322,11 @@ class Bus:
                 log.exception("a listener for reconnections failed")
 
     async def _on_disconnected(self) -> None:
-        self._fail_all(UnavailableError("the connection to the NATS server was lost"))
+        self._replies.fail_all(UnavailableError("the connection to the NATS server was lost"))
 
     async def _on_closed(self) -> None:
-        self._fail_all(UnavailableError("the connection to the NATS server is closed"))
+        self._replies.fail_all(UnavailableError("the connection to the NATS server is closed"))
         self.closed.set()
-
-    def _fail_all(self, error: GalerneError) -> None:
-        waiting, self._waiting = self._waiting, {}
-        for one in waiting.values():
-            _fail(one, error)
-
-    async def _sweep(self) -> None:
-        """Fail what has waited beyond its deadline, until cancelled."""
-        while True:
-            await anyio.sleep(SWEEP)
-            now = anyio.current_time()
-            late = [token for token, one in self._waiting.items() if one.deadline < now]
-            for token in late:
-                _fail(self._waiting.pop(token), DeadlineError("no answer came in time"))
 
 
 HEADROOM = 128 * 1024
@@ -361,27 +349,4 @@ async def connect(settings: BusSettings, name: str) -> AsyncGenerator[Bus]:
 
 
 def _message(message: Msg) -> Message:
-    return Message(message.subject, message.data, message.reply, message.headers or {})
-
-
-def _fail(waiting: Waiting, error: GalerneError) -> None:
-    """End a wait; a bug in one waiter must not leave the others waiting."""
-    try:
-        waiting.fail(error)
-    except Exception:
-        log.exception("a reply's end could not be handled")
-
-
-def _json_object(message: Message, doing: str) -> dict[str, Any]:
-    """The answer of JetStream as a dict. Raises its `error` as ours."""
-    try:
-        answer = msgspec.json.decode(message.data, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UnavailableError(f"{doing}: what answers there is not JetStream") from error
-    match answer.get("error"):
-        case None:
-            return answer
-        case dict():
-            raise mapping.of_api_error(cast("dict[str, Any]", answer["error"]), doing)
-        case _:
-            raise UnavailableError(f"{doing}: what answers there is not JetStream")
+    return Message(message.subject, message.data, message.reply, message.headers)

@@ -1,11 +1,21 @@
 """The log of facts: written once (`store`), read by job."""
 
+from collections.abc import Callable
+from functools import partial
+
 import anyio
 import msgspec
 
 from galerne.bus import store
 from galerne.bus.connection import Bus, Message
-from galerne.errors import GalerneError, InvalidInputError, InvalidMessageError, TransientError
+from galerne.errors import (
+    GalerneError,
+    InvalidInputError,
+    InvalidMessageError,
+    NotFoundError,
+    TransientError,
+)
+from galerne.faults import reach
 from galerne.messages.codec import decode_fact, encode
 from galerne.messages.facts import AnyFact, Planned
 from galerne.messages.ids import check_id
@@ -43,10 +53,44 @@ class FactLog:
         Tries again while the server is away. Raises PermanentError (too large, refused).
         """
         subject, data = self._subjects.fact(address, fact), _encoded(fact)
+        reach("publish.*.before", partial(_tag, fact))
         stands = await store.write_once(
             self._bus, self._stream, subject, data, message_id or self._bus.new_message_id()
         )
+        reach("publish.*.after", partial(_tag, fact))
         return None if stands is None else self._of_stored(stands)
+
+    def post(
+        self,
+        address: JobAddress,
+        fact: AnyFact,
+        message_id: str,
+        settled: Callable[[GalerneError | None], None],
+    ) -> None:
+        """Try once to write a fact, without waiting. `settled` gets None when it is stored.
+
+        Otherwise it gets what went wrong: then `write` it under the same `message_id`, which finds
+        out what stands.
+        """
+
+        def answered(answer: int | GalerneError) -> None:
+            if isinstance(answer, GalerneError):
+                settled(answer)
+                return
+            reach("publish.*.after", partial(_tag, fact))
+            settled(None)
+
+        try:
+            data = _encoded(fact)
+        except InvalidInputError as error:
+            settled(error)
+            return
+        reach("publish.*.before", partial(_tag, fact))
+        self._bus.post_stored(self._subjects.fact(address, fact), data, message_id, 0, answered)
+
+    def new_message_id(self) -> str:
+        """For one write, however often it is tried."""
+        return self._bus.new_message_id()
 
     async def append(self, address: JobAddress, fact: AnyFact, expected: int) -> int:
         """Append a claim to its subject, whose last sequence must be `expected`.
@@ -54,12 +98,33 @@ class FactLog:
         Raises ConflictError where another was first, TransientError.
         """
         subject = self._subjects.fact(address, fact)
-        return await store.append(self._bus, self._stream, subject, _encoded(fact), expected)
+        reach("publish.*.before", partial(_tag, fact))
+        sequence = await store.append(self._bus, self._stream, subject, _encoded(fact), expected)
+        reach("publish.*.after", partial(_tag, fact))
+        return sequence
 
     async def last(self, address: JobAddress, name: str) -> Record | None:
         """The last message under a fact's name, from the leader. Raises TransientError."""
         found = await store.last(self._bus, self._stream, self._subjects.job(address, name))
         return None if found is None else self._of_stored(found)
+
+    async def holds(self, sequence: int) -> bool:
+        """Whether the stream's leader has a message there. Raises TransientError."""
+        try:
+            await self._bus.api(f"STREAM.MSG.GET.{self._stream}", {"seq": sequence})
+        except NotFoundError:
+            return False
+        return True
+
+    async def batch(
+        self, filter_subject: str, after: int = 0, most: int = BATCH
+    ) -> tuple[list[store.Stored], bool]:
+        """The next messages from sequence `after` + 1, as they are, and whether there are more.
+
+        Raises TransientError.
+        """
+        messages, more = await self._read_batch(filter_subject, after + 1, most)
+        return [_as_stored(message) for message in messages], more and bool(messages)
 
     async def read(self, filter_subject: str, after: int = 0) -> list[Record]:
         """Every fact under a subject with wildcards, in order, from sequence `after` + 1.
@@ -71,20 +136,24 @@ class FactLog:
         while True:
             messages, more = await self._read_batch(filter_subject, start)
             for message in messages:
-                start = int(message.headers["Nats-Sequence"]) + 1
-                record = self._of_message(message)
-                if record is not None:
-                    records.append(record)
+                stored = _as_stored(message)
+                start = stored.sequence + 1
+                try:
+                    records.append(self._of_stored(stored))
+                except InvalidMessageError:
+                    continue  # the coordinator of its part quarantines it
             if not more or not messages:
                 return records
 
     async def read_job(self, address: JobAddress, after: int = 0) -> list[Record]:
         return await self.read(self._subjects.job(address), after)
 
-    async def _read_batch(self, subject: str, start: int) -> tuple[list[Message], bool]:
+    async def _read_batch(
+        self, subject: str, start: int, most: int = BATCH
+    ) -> tuple[list[Message], bool]:
         """One batch, and whether there is more after it."""
         send, receive = anyio.create_memory_object_stream[Message | GalerneError](BATCH + 8)
-        body = {"batch": BATCH, "seq": start, "next_by_subj": subject}
+        body = {"batch": most, "seq": start, "next_by_subj": subject}
         timeout = self._bus.settings.request_timeout
         reply = self._bus.expect(send.send_nowait, send.send_nowait, timeout)
         messages: list[Message] = []
@@ -103,21 +172,22 @@ class FactLog:
             self._bus.forget(reply)
         raise TransientError(f"reading {subject}: the answer broke off")
 
-    def _of_message(self, message: Message) -> Record | None:
-        headers = message.headers
-        try:
-            return record_of(
-                self._subjects,
-                headers["Nats-Subject"],
-                message.data,
-                int(headers["Nats-Sequence"]),
-                store.unix_time(headers["Nats-Time-Stamp"]),
-            )
-        except InvalidMessageError:
-            return None  # the coordinator of its partition quarantines it
-
     def _of_stored(self, stored: store.Stored) -> Record:
         return record_of(self._subjects, stored.subject, stored.data, stored.sequence, stored.at)
+
+
+def _as_stored(message: Message) -> store.Stored:
+    headers = message.headers
+    return store.Stored(
+        headers["Nats-Subject"],
+        message.data,
+        int(headers["Nats-Sequence"]),
+        store.unix_time(headers["Nats-Time-Stamp"]),
+    )
+
+
+def _tag(fact: AnyFact) -> str:
+    return str(fact.__struct_config__.tag)
 
 
 def _encoded(fact: AnyFact) -> bytes:

@@ -4,13 +4,23 @@ A second definition elsewhere would silently lose (the first consumer's filter s
 else in Galerne creates a stream or a durable consumer.
 """
 
+import contextlib
 from itertools import zip_longest
 from typing import Any, cast
 
+import anyio
+
 from galerne.bus.connection import Bus
-from galerne.errors import InvalidSettingsError, NotFoundError, PermanentError
+from galerne.errors import (
+    InvalidSettingsError,
+    NotFoundError,
+    PermanentError,
+    TransientError,
+)
 from galerne.logs import get_logger
+from galerne.messages.blobs import Bucket
 from galerne.messages.facts import LANES, PRIORITIES, Lane, Priority
+from galerne.messages.ids import DEFAULT_TENANT, TenantId, is_id
 from galerne.messages.subjects import Subjects
 from galerne.settings import Settings
 
@@ -22,33 +32,86 @@ DEDUPLICATION = 120 * SECOND
 QUARANTINE_BYTES = 64 * 1024 * 1024
 """The newest so many are kept. JetStream reserves them on the disk from the start, so more would
 keep a fleet from starting in a small container."""
-WAKING = ("submitted", "plan.>", "done.*", "cancel", "decided.*", "fired.*", "end")
-"""The facts that a coordinator wakes for: not its own `ready`, not claims and steps."""
+WAKING = ("submitted", "plan.>", "done.*", "ask.>", "decided.>", "cancel", "end")
+"""The facts that a coordinator wakes for: not its own `ready`, not claims, steps, accounts."""
 
-ADMIT = "admit"
 COMMANDS = "commands"
 
 
-def lane_consumer(lane: Lane, priority: Priority) -> str:
-    return f"{lane}-{priority}"
+def admit_consumer(tenant: TenantId) -> str:
+    """Delivers a tenant's requests; those not acknowledged are its jobs in progress."""
+    return f"admit-{tenant}"
+
+
+def lane_consumer(lane: Lane, priority: Priority, tenant: TenantId) -> str:
+    return f"{lane}-{priority}-{tenant}"
+
+
+def lane_of(consumer: str) -> tuple[str, str, str] | None:
+    """Lane, priority and tenant of a consumer's name; None where it is no lane's."""
+    lane, _, rest = consumer.partition("-")
+    priority, _, tenant = rest.partition("-")
+    return (lane, priority, tenant) if lane in LANES and is_id(tenant) else None
 
 
 def part_consumer(part: int) -> str:
     return f"part-{part}"
 
 
+PATIENCE = 30.0
+"""Seconds that a process waits for servers that are starting, or electing a leader."""
+
+
 async def provision(bus: Bus, settings: Settings) -> None:
-    """Make the bus ready. Raises InvalidSettingsError where it is set up differently."""
+    """Make the bus ready, or find that it is: then this only reads.
+
+    Raises InvalidSettingsError where it is set up differently, TransientError where the servers
+    are not ready within `PATIENCE`.
+    """
+    deadline = anyio.current_time() + PATIENCE
+    while True:
+        try:
+            await _provision(bus, settings)
+            return
+        except TransientError as error:
+            if anyio.current_time() > deadline:
+                raise
+            log.debug("the servers are not ready yet", error=str(error))
+        await anyio.sleep(0.3)
+
+
+async def _provision(bus: Bus, settings: Settings) -> None:
     subjects = bus.subjects
     for stream in streams(subjects, settings):
         await _ensure_stream(bus, stream)
-    for stream_name, consumer in consumers(subjects, settings):
-        await _ensure_consumer(bus, stream_name, consumer)
+    wanted = consumers(subjects, settings)
+    there = {
+        stream: await _consumers_of(bus, stream) for stream in dict(wanted)
+    }  # one question a stream: on a cluster each change costs a round of votes
+    for stream_name, old in outdated(subjects):
+        if old in there.get(stream_name, {}):
+            await _delete_consumer(bus, stream_name, old)
+    for stream_name, consumer in wanted:
+        has = there[stream_name].get(consumer["durable_name"])
+        if has is None or not _contains(has, consumer):
+            await _ensure_consumer(bus, stream_name, consumer)
+
+
+async def _consumers_of(bus: Bus, stream: str) -> dict[str, dict[str, Any]]:
+    """Name → configuration of every consumer."""
+    found: dict[str, dict[str, Any]] = {}
+    while True:
+        answer = await bus.api(f"CONSUMER.LIST.{stream}", {"offset": len(found)})
+        page: list[dict[str, Any]] = answer.get("consumers") or []
+        found |= {one["name"]: one["config"] for one in page}
+        if not page or len(found) >= answer["total"]:
+            return found
 
 
 def streams(subjects: Subjects, settings: Settings) -> list[dict[str, Any]]:
     """The streams as JetStream's API wants them. Durations are nanoseconds."""
     prefix = subjects.prefix
+    blobs = Bucket(subjects.stream("BLOBS"))
     common = {
         "storage": "file",
         "num_replicas": settings.bus.replicas,
@@ -63,7 +126,7 @@ def streams(subjects: Subjects, settings: Settings) -> list[dict[str, Any]]:
             "retention": "workqueue",
             "discard": "new",
             "discard_new_per_subject": True,
-            "max_msgs_per_subject": settings.bus.backlog,
+            "max_msgs_per_subject": settings.bus.backlog + settings.tenants.most_active,
         },
         {
             **common,
@@ -87,10 +150,11 @@ def streams(subjects: Subjects, settings: Settings) -> list[dict[str, Any]]:
                     "name": subjects.stream("EVENTS"),
                     "subject_transforms": [
                         {
-                            "src": subjects.events(rest="ready.*.*.*"),
+                            "src": subjects.events(rest=rest),
                             "dest": f"{prefix}.task.{{{{wildcard(4)}}}}.{{{{wildcard(5)}}}}"
                             ".{{wildcard(2)}}.{{wildcard(3)}}.{{wildcard(6)}}",
                         }
+                        for rest in ("ready.*.*.*", "resume.*.*.*.*")
                     ],
                 }
             ],
@@ -110,6 +174,15 @@ def streams(subjects: Subjects, settings: Settings) -> list[dict[str, Any]]:
             "max_bytes": QUARANTINE_BYTES,
             "max_msg_size": -1,
         },
+        {
+            **common,
+            "name": blobs.stream,
+            "subjects": blobs.subjects,
+            "retention": "limits",
+            "discard": "new",
+            "allow_direct": True,
+            "allow_rollup_hdrs": True,  # other clients of the Object Store delete by it
+        },
     ]
 
 
@@ -118,21 +191,54 @@ def consumers(subjects: Subjects, settings: Settings) -> list[tuple[str, dict[st
     claims, and a limit here would leave a message stuck and silent.
     """
     coordinator_wait = int(settings.coordinator.ack_wait * SECOND)
-    worker_wait = int(settings.worker.lease * SECOND)
-    made: list[tuple[str, dict[str, Any]]] = []
+    made = tenant_consumers(subjects, settings, DEFAULT_TENANT)
     submit = subjects.stream("SUBMIT")
-    made.append((submit, _durable(ADMIT, [subjects.submit()], coordinator_wait)))
     made.append((submit, _durable(COMMANDS, [subjects.command()], coordinator_wait)))
     for part in range(subjects.partitions):
         filters = [subjects.events(part=str(part), rest=rest) for rest in WAKING]
         durable = _durable(part_consumer(part), filters, coordinator_wait)
         made.append((subjects.stream("EVENTS"), durable))
+    return made
+
+
+def tenant_consumers(
+    subjects: Subjects, settings: Settings, tenant: TenantId
+) -> list[tuple[str, dict[str, Any]]]:
+    """One tenant's, lanes first. In a work queue no two filters may overlap."""
+    worker_wait = int(settings.worker.lease * SECOND)
+    made: list[tuple[str, dict[str, Any]]] = []
     for lane in LANES:
         for priority in PRIORITIES:
-            filters = [subjects.task(lane, priority)]
-            durable = _durable(lane_consumer(lane, priority), filters, worker_wait)
+            filters = [subjects.task(lane, priority, tenant)]
+            durable = _durable(lane_consumer(lane, priority, tenant), filters, worker_wait)
             made.append((subjects.stream("TASKS"), durable))
+    coordinator_wait = int(settings.coordinator.ack_wait * SECOND)
+    admit = _durable(admit_consumer(tenant), [subjects.submit(tenant)], coordinator_wait)
+    admit["max_ack_pending"] = settings.tenants.active_of(tenant)
+    made.append((subjects.stream("SUBMIT"), admit))
     return made
+
+
+async def provision_tenant(bus: Bus, settings: Settings, tenant: TenantId) -> None:
+    """Make or update one tenant's consumers. Raises InvalidSettingsError, TransientError."""
+    for stream, consumer in tenant_consumers(bus.subjects, settings, tenant):
+        await _ensure_consumer(bus, stream, consumer)
+
+
+def outdated(subjects: Subjects) -> list[tuple[str, str]]:
+    """Stream and name of the consumers of version 0.1, whose filters held every tenant.
+
+    What they had not delivered, the tenants' own consumers deliver.
+    """
+    tasks = subjects.stream("TASKS")
+    lanes = [(tasks, f"{lane}-{priority}") for lane in LANES for priority in PRIORITIES]
+    return [(subjects.stream("SUBMIT"), "admit"), *lanes]
+
+
+async def _delete_consumer(bus: Bus, stream: str, name: str) -> None:
+    with contextlib.suppress(NotFoundError):
+        await bus.api(f"CONSUMER.DELETE.{stream}.{name}")
+        log.info("a consumer of an older version was deleted", stream=stream, consumer=name)
 
 
 def _durable(name: str, filters: list[str], ack_wait: int) -> dict[str, Any]:

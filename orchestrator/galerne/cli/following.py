@@ -5,6 +5,7 @@ import time
 import anyio
 
 from galerne.bus.background import background
+from galerne.cli.prompting import Prompter
 from galerne.cli.screen import Screen
 from galerne.client import Job
 from galerne.core.state import JobState, fold
@@ -17,21 +18,29 @@ ADMISSION = 5.0
 """Seconds until somebody who waits for a coordinator is told so."""
 
 
-async def follow(job: Job, screen: Screen) -> JobView:
+async def follow(
+    job: Job, screen: Screen, prompter: Prompter | None = None, where: str | None = None
+) -> JobView:
     """Show the job until it has ended; gives it as the log then says it is.
 
-    Raises NotFoundError, UnavailableError.
+    With a `prompter`, somebody is asked what the job asks; `where` is a server that nobody else
+    knows of, to be named when something is asked. Raises NotFoundError, UnavailableError.
     """
-    followed = _Followed(job, screen)
-    async with background(followed.tick, followed.watch_admission):
+    followed = _Followed(job, screen, prompter, where)
+    beside = [followed.tick, followed.watch_admission]
+    async with background(*beside, *([prompter.run] if prompter else [])):
         await followed.read()
     return followed.view()
 
 
 class _Followed:
-    def __init__(self, job: Job, screen: Screen) -> None:
+    def __init__(
+        self, job: Job, screen: Screen, prompter: Prompter | None, where: str | None
+    ) -> None:
         self._job = job
         self._screen = screen
+        self._prompter = prompter
+        self._where = where
         self._state = JobState()
 
     async def read(self) -> None:
@@ -43,9 +52,18 @@ class _Followed:
                 fold(self._state, event.fact, event.at)
                 self._screen.changed(event.fact, self._state)
                 if not events.pending:
-                    self._screen.draw(self.view())
+                    self._show()
         finally:
             await events.aclose()
+
+    def _show(self) -> None:
+        now = self.view()
+        if now.asks and self._where is not None:
+            self._screen.notice(f"for the commands below: export GALERNE_SERVER={self._where}")
+            self._where = None
+        if self._prompter is not None:
+            self._prompter.look(now)
+        self._screen.draw(now)
 
     async def tick(self) -> None:
         while True:

@@ -1,15 +1,20 @@
 """A job's progress where there is no terminal: one plain line for each change.
 
 A claim is renewed again and again while its task runs; what was said of it once is remembered, so
-that a start is told once, and a task given back is told as one that is tried again.
+that a start is told once, and a task given back is told as one that is tried again. A task that
+waits for a person is not: its question is told, with the command that settles it, and the answer.
 """
 
-from galerne.cli.text import one_line, seconds_text
+from galerne.cli.questions import asked_text, decided_text, name_of, settle_text
+from galerne.cli.text import how_text, one_line, seconds_text
+from galerne.core.asks import PARKED
 from galerne.core.state import JobState, TaskTimes
 from galerne.messages.facts import (
     AnyFact,
+    Asked,
     Cancelled,
     Claimed,
+    Decided,
     Done,
     Ended,
     PlanEnded,
@@ -29,18 +34,23 @@ class Lines:
     def after(self, fact: AnyFact, state: JobState) -> str | None:
         """What to say about `fact`, with `state` as it is after it; None: nothing."""
         if isinstance(fact, Claimed):
-            return self._claim(fact)
+            return self._claim(fact, state)
         return _change(fact, state)
 
-    def _claim(self, claim: Claimed) -> str | None:
+    def _claim(self, claim: Claimed, state: JobState) -> str | None:
         if claim.until <= 0:
-            return f"{claim.task} is tried again: {_first(claim.note or 'it was given back')}"
+            note = claim.note or "it was given back"
+            return (
+                None if note.startswith(PARKED) else f"{claim.task} is tried again: {_first(note)}"
+            )
         held = (claim.task, claim.by, claim.attempt)
         if held in self._told:
             return None
         self._told.add(held)
-        again = f", attempt {claim.attempt}" if claim.attempt > 1 else ""
-        return f"{claim.task} runs on {one_line(claim.by, 80)}{again}"
+        number = claim.attempt - state.resumed.get(claim.task, 0)
+        again = f", attempt {number}" if number > 1 else ""
+        runs = "goes on, on" if number < claim.attempt else "runs on"
+        return f"{claim.task} {runs} {one_line(claim.by, 80)}{again}"
 
 
 def _change(fact: AnyFact, state: JobState) -> str | None:
@@ -55,11 +65,16 @@ def _change(fact: AnyFact, state: JobState) -> str | None:
             return f"{task} succeeded{_took(state, task)}"
         case Done(task=task, outcome=Failed(message=message)):
             return f"{task} failed{_took(state, task)}: {one_line(message, 300)}"
+        case Asked():
+            command = settle_text(state.job.id if state.job else "", name_of(fact), fact.what)
+            return f"{asked_text(fact)}\n  {command}"
+        case Decided():
+            return decided_text(fact)
         case Cancelled(why=why):
             return f"to be cancelled: {one_line(why, 200)}"
         case Ended(status=status, at=at):
             took = "" if state.submitted_at is None else seconds_text(at - state.submitted_at)
-            return f"the job {'was cancelled' if status == 'cancelled' else status} after {took}"
+            return f"the job {how_text(status)} after {took}"
         case _:
             return None
 

@@ -9,7 +9,25 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from galerne.cli.commands import cancel, jobs, plan, run, show, stand_in, submit, up, watch, worker
+from galerne.cli.commands import (
+    approvals,
+    cancel,
+    decide,
+    export,
+    fetch,
+    jobs,
+    plan,
+    purge,
+    quarantine,
+    replay,
+    run,
+    show,
+    stand_in,
+    submit,
+    up,
+    watch,
+    worker,
+)
 from galerne.cli.exits import SUCCEEDED, cause, exit_code, message
 from galerne.cli.parsing import Parser, Subparsers
 
@@ -20,8 +38,15 @@ _COMMANDS: tuple[Callable[[Subparsers], None], ...] = (
     plan.add,
     watch.add,
     show.add,
+    fetch.add,
     jobs.add,
     cancel.add,
+    approvals.add,
+    decide.add,
+    export.add,
+    replay.add,
+    purge.add,
+    quarantine.add,
     worker.add,
     stand_in.add,
 )

@@ -109,5 +109,8 @@ def environment(settings: "Settings") -> dict[str, str]:
     for section in settings.__struct_fields__:
         for field, value in msgspec.structs.asdict(getattr(settings, section)).items():
             if value is not None:
-                variables[f"GALERNE_{section}_{field}".upper()] = str(value)
+                text = (
+                    msgspec.json.encode(value).decode() if isinstance(value, dict) else str(value)
+                )
+                variables[f"GALERNE_{section}_{field}".upper()] = text
     return variables

@@ -7,6 +7,7 @@ from typing import NoReturn, TypeAlias
 from galerne.cli.exits import USAGE
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 - its only name # pyright: ignore[reportPrivateUsage]
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,6 +41,18 @@ def not_negative(text: str) -> float:
         value = -1.0
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
+    return value
+
+
+def duration(text: str) -> float:
+    """Seconds above 0: `30`, `90s`, `10m`, `2h`, `3d`."""
+    number, unit = (text[:-1], text[-1:]) if text[-1:] in _SECONDS else (text, "s")
+    try:
+        value = float(number) * _SECONDS[unit]
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 90s, 10m, 2h or 3d")
     return value
 
 

@@ -5,6 +5,7 @@ unwinds is of no interest any more. A service (`worker`, `up`, `stand-in`) is as
 only a second signal cancels it.
 """
 
+import gc
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +18,10 @@ from galerne.bus.background import background
 from galerne.cli.exits import INTERRUPTED, TERMINATED, SilentExit
 from galerne.runtime.supervisor import parent_gone
 
+GARBAGE = 20_000
+"""New objects after which a service looks for cycles among them: of 700, the default, thousands of
+messages a second leave some alive each time, which are then looked at again and again."""
+
 Main = Callable[[], Awaitable[int]]
 
 
@@ -27,6 +32,8 @@ def run_command(function: Main) -> int:
 
 def run_service(function: Callable[["Stopping"], Awaitable[int]]) -> int:
     """Run `function`, which ends by itself some time after `Stopping.event` is set."""
+    gc.freeze()  # what is loaded stays
+    gc.set_threshold(GARBAGE)
     return _run(partial(_stoppable, function))
 
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 from galerne.cli.lines import Lines
@@ -27,6 +27,10 @@ class Screen(Protocol):
         """Say something beside the progress."""
         ...
 
+    def paused(self) -> AbstractContextManager[None]:
+        """Nothing is drawn while somebody types."""
+        ...
+
 
 class PlainScreen:
     """One line for each change."""
@@ -44,6 +48,9 @@ class PlainScreen:
 
     def notice(self, text: str) -> None:
         say(f"galerne: {text}")
+
+    def paused(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 @contextmanager

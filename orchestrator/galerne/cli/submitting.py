@@ -9,12 +9,15 @@ import msgspec
 from galerne.cli.exits import FAILED, SUCCEEDED
 from galerne.cli.following import follow
 from galerne.cli.output import answer, document, note
+from galerne.cli.prompting import Prompter, is_at_a_terminal
 from galerne.cli.screen import screen
-from galerne.cli.text import one_line, value_text
+from galerne.cli.text import how_text, one_line, partial_text, result_text
 from galerne.client import Client, Job
+from galerne.client.blobs import stand_ins
 from galerne.client.request import build, encoded, new_job_id
 from galerne.core.view import JobView
 from galerne.messages.facts import Priority
+from galerne.messages.plan import Budget
 from galerne.settings import Settings
 
 
@@ -27,6 +30,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     inputs: Mapping[str, Any] = {}
     tools: tuple[str, ...] | None = None
     priority: Priority = "normal"
+    budget: Budget | None = None
+    deadline: float | None = None
+    approve: tuple[str, ...] = ()
+
+    def options(self) -> dict[str, Any]:
+        """All but whose it is and what it is about."""
+        named = msgspec.structs.asdict(self)
+        return {name: named[name] for name in named.keys() - {"goal", "tenant"}}
 
 
 def check(order: Order, settings: Settings) -> None:
@@ -34,46 +45,48 @@ def check(order: Order, settings: Settings) -> None:
 
     Raises InvalidInputError, TooLargeError.
     """
-    request = build(
-        new_job_id(),
-        order.goal,
-        key=order.key,
-        inputs=order.inputs,
-        tools=order.tools,
-        priority=order.priority,
-    )
+    inputs = stand_ins(order.inputs, settings.bus)
+    sent = msgspec.structs.replace(order, inputs=inputs)
+    request = build(new_job_id(), order.goal, **sent.options())
     encoded(request, 0, settings.bus.max_payload)
 
 
 async def submit(client: Client, order: Order) -> Job:
-    return await client.submit(
-        order.goal,
-        key=order.key,
-        inputs=order.inputs,
-        tools=order.tools,
-        priority=order.priority,
-    )
+    return await client.submit(order.goal, **order.options())
 
 
 async def submit_and_follow(
-    order: Order, settings: Settings, *, as_json: bool, goes_on: bool = True
+    order: Order,
+    settings: Settings,
+    *,
+    as_json: bool,
+    goes_on: bool = True,
+    prompts: bool = False,
 ) -> int:
     """Submit, show, print the answer; gives the exit code.
 
-    `goes_on` says that the fleet works on when this process is interrupted.
+    `goes_on` says that the fleet works on when this process is interrupted, `prompts` that
+    whoever sits at the terminal is asked what the job asks.
     """
     async with Client.connect(settings=settings.bus, tenant=order.tenant) as client:
         job = await submit(client, order)
-        return await follow_to_the_end(job, as_json=as_json, goes_on=goes_on)
+        where = None if goes_on else settings.bus.server
+        return await follow_to_the_end(job, as_json=as_json, where=where, prompts=prompts)
 
 
-async def follow_to_the_end(job: Job, *, as_json: bool, goes_on: bool = True) -> int:
-    """Show a job until it has ended and print what came of it; gives the exit code."""
+async def follow_to_the_end(
+    job: Job, *, as_json: bool, where: str | None = None, prompts: bool = False
+) -> int:
+    """Show a job until it has ended and print what came of it; gives the exit code.
+
+    `where` is the server of a fleet that ends with this process.
+    """
     try:
         with screen() as shown:
-            view = await follow(job, shown)
+            asked = Prompter(job, shown) if prompts and is_at_a_terminal() else None
+            view = await follow(job, shown, asked, where)
     except anyio.get_cancelled_exc_class():
-        if goes_on:
+        if where is None:
             note(f"job {job.id} goes on: `galerne watch {job.id}` or `galerne cancel {job.id}`")
         raise
     return conclude(view, as_json=as_json)
@@ -84,9 +97,10 @@ def conclude(view: JobView, *, as_json: bool) -> int:
     if as_json:
         document(view)
     elif view.status == "succeeded":
-        answer(value_text(view.result))
+        answer(result_text(view))
+    elif found := partial_text(view):
+        answer(found)
     if view.status == "succeeded":
         return SUCCEEDED
-    how = "was cancelled" if view.status == "cancelled" else view.status
-    note(f"job {view.id} {how}: {one_line(view.error or 'no reason given')}")
+    note(f"job {view.id} {how_text(view.status)}: {one_line(view.error or 'no reason given')}")
     return FAILED

@@ -12,7 +12,13 @@ from galerne.client import JobSummary
 from galerne.messages.plan import TaskSpec
 from galerne.planner import Plan
 
-_STYLES = {"succeeded": "green", "failed": "bold red", "cancelled": "magenta"}
+_STYLES = {
+    "succeeded": "green",
+    "failed": "bold red",
+    "cancelled": "magenta",
+    "budget_exhausted": "bold red",
+    "deadline_exceeded": "bold red",
+}
 
 
 def jobs_table(jobs: Sequence[JobSummary], now: float) -> RenderableType:
@@ -26,7 +32,9 @@ def jobs_table(jobs: Sequence[JobSummary], now: float) -> RenderableType:
     for job in jobs:
         table.add_row(
             Text(one_line(job.id, 64)),
-            Text(job.status, style=_STYLES.get(job.status, "yellow")),
+            Text(f"asking ({job.asks})", style="bold magenta")
+            if job.asks
+            else Text(job.status, style=_STYLES.get(job.status, "yellow")),
             Text(seconds_text(max(0.0, now - job.submitted_at))),
             Text(seconds_text(job.seconds)),
             Text(one_line(job.goal, 400)),

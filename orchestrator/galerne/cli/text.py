@@ -1,7 +1,10 @@
 """Words of others on this terminal: goals, results and errors are shown, never obeyed."""
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from galerne.core.view import JobView
 
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor movements
@@ -66,3 +69,44 @@ def count_text(count: int) -> str:
     if count < 999_950:  # noqa: PLR2004 - what would round up to 1000k
         return f"{count / 1000:.1f}k"
     return f"{count / 1_000_000:.1f}M"
+
+
+def money_text(usd: float) -> str:
+    """`$0.0031`, `$0.05`, `$12.50`; empty for none."""
+    if usd <= 0:
+        return ""
+    if usd >= 1:
+        return f"${usd:.2f}"
+    return f"${f'{usd:.4f}'.rstrip('0')}" if usd >= 0.00005 else "<$0.0001"  # noqa: PLR2004 - rounded
+
+
+def how_text(status: str) -> str:
+    """How a job ended that gave no answer, to be read after `the job`."""
+    words = {
+        "cancelled": "was cancelled",
+        "budget_exhausted": "ran out of its budget",
+        "deadline_exceeded": "ran out of time",
+    }
+    return words.get(status, status)
+
+
+def result_text(view: "JobView") -> str:
+    """The answer; of one that is too large to print, what it is and how to fetch it."""
+    from galerne.messages.blobs import is_blob, size_text, to_blob
+
+    if not is_blob(view.result):
+        return value_text(view.result)
+    blob = to_blob(view.result)
+    kind = ", ".join(clean(part) for part in (blob.name, blob.media) if part)
+    line = f"the answer has {size_text(blob.size)}{f' ({kind})' if kind else ''}: "
+    begins = f"\nIt begins:\n{clean(blob.preview)}" if blob.preview else ""
+    return f"{line}`galerne fetch {view.id} --output FILE` writes it to a file{begins}"
+
+
+def partial_text(view: "JobView") -> str:
+    """What a job without an answer has found, a result under the name of its task; or nothing."""
+    if view.status not in {"budget_exhausted", "deadline_exceeded"}:
+        return ""
+    ended_with: dict[str, Any] = view.result
+    found: dict[str, Any] = ended_with["results"] if view.result else {}
+    return "\n".join(f"{one_line(task, 64)}: {value_text(value)}" for task, value in found.items())

@@ -4,23 +4,37 @@
     ✓ plan-1  plan    3 tasks                                    0.4s    812
     ✓ 1       tool    text_stats                                 0.1s
     ● 2       agent   Compare the two counts      ← 1    try 2   1.2s    210
+    ? 3       tool    book_table                  ← 2    0.1s
     ○ answer  answer
-    running · 2 of 4 tasks · 2.1s · 1022 tokens
+    ? 3.1 asks for leave: book_table({"people":4})
+      galerne approve j-1 3.1  (or: deny … --why TEXT)
+    ● running · 2 of 5 tasks · 2.1s · 1022 tokens · $0.0031 · j-1
+      calls 3/7 · $0.0031/0.05
 
 Every mark is a character of its own, so that the tree also reads without colours. Nothing in a
 view is trusted: all of it is cleaned, and none of it is read as markup.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from galerne.cli.text import count_text, one_line, seconds_text, value_text
+from galerne.cli.questions import asked_text, name_of, settle_text
+from galerne.cli.spending import limits_text
+from galerne.cli.text import (
+    count_text,
+    money_text,
+    one_line,
+    partial_text,
+    result_text,
+    seconds_text,
+)
 from galerne.core.view import JobView, TaskStatus, TaskView
+from galerne.messages.ids import TaskId
 
 _MARKS: dict[str, tuple[str, str]] = {
     "queued": ("○", "dim"),
@@ -30,8 +44,13 @@ _MARKS: dict[str, tuple[str, str]] = {
     "succeeded": ("✓", "green"),
     "failed": ("✗", "bold red"),
     "cancelled": ("⊘", "magenta"),
+    "asking": ("?", "bold magenta"),
+    "in doubt": ("!", "bold red"),
+    "budget_exhausted": ("◐", "bold red"),
+    "deadline_exceeded": ("◔", "bold red"),
 }
 _IMPORTANCE: tuple[TaskStatus, ...] = (
+    "asking",
     "running",
     "failed",
     "ready",
@@ -48,17 +67,21 @@ _LEAST_ROOM = 3
 def job_tree(view: JobView, *, height: int | None = None, result: bool = False) -> RenderableType:
     """The whole tree. `height` lines at most (None: no limit); with `result` what came of it."""
     failed = [task for task in view.tasks if task.error]
+    doubtful = {ask.task for ask in view.asks if ask.what == "doubt"}
     lines: list[RenderableType] = [Text(one_line(view.goal) or view.id, style="bold", **_ONE_LINE)]
     if height is None:
-        lines += [_table(view.tasks), *map(_error, failed)]
+        lines += [_table(view.tasks, doubtful), *map(_error, failed), *_asks(view, len(view.asks))]
     else:
-        room = max(_LEAST_ROOM, height - _HEAD_AND_FOOT)
-        errors = failed[: room // 4]
-        shown, hidden = fit(view.tasks, room - len(errors))
-        lines.append(_table(shown))
+        room = max(_LEAST_ROOM, height - _HEAD_AND_FOOT - bool(limits_text(view)))
+        asks = _asks(view, room // 8, **_ONE_LINE)
+        errors = failed[: (room - len(asks)) // 4]
+        shown, hidden = fit(view.tasks, room - len(errors) - len(asks))
+        lines.append(_table(shown, doubtful))
         lines += [_folded(hidden)] if hidden else []
-        lines += [_error(task, **_ONE_LINE) for task in errors]
-    lines.append(_summary(view))
+        lines += [_error(task, **_ONE_LINE) for task in errors] + asks
+    lines.append(_summary(view, {} if height is None else _ONE_LINE))
+    if limits := limits_text(view):
+        lines.append(Text(f"  {limits}", style="dim", **_ONE_LINE))
     if result:
         lines += _result(view)
     return Group(*lines)
@@ -83,7 +106,7 @@ def fit(tasks: Sequence[TaskView], room: int) -> tuple[list[TaskView], list[Task
     return shown, [tasks[place] for place in places if place not in kept]
 
 
-def _table(tasks: Sequence[TaskView]) -> Table:
+def _table(tasks: Sequence[TaskView], doubtful: Collection[TaskId]) -> Table:
     table = Table.grid(padding=(0, 1), expand=True)
     table.add_column(width=1)
     table.add_column(max_width=12, **_ONE_LINE)
@@ -93,7 +116,8 @@ def _table(tasks: Sequence[TaskView]) -> Table:
     table.add_column(justify="right", **_ONE_LINE)
     table.add_column(justify="right", style="dim", **_ONE_LINE)
     for task in tasks:
-        mark, style = _MARKS[task.status]
+        in_doubt = task.status == "asking" and task.id in doubtful
+        mark, style = _MARKS["in doubt" if in_doubt else task.status]
         table.add_row(
             Text(mark, style=style),
             Text(one_line(task.id, 64)),
@@ -119,7 +143,8 @@ def describe(task: TaskView) -> str:
 
 def _remarks(task: TaskView) -> list[str]:
     needs = "← " + ",".join(one_line(need, 64) for need in task.needs) if task.needs else ""
-    attempt = f"try {task.attempt}" if task.attempt > 1 else ""
+    tries = task.attempt - task.resumed
+    attempt = f"try {tries}" if tries > 1 else ""
     return [remark for remark in (attempt, needs) if remark]
 
 
@@ -134,7 +159,20 @@ def _error(task: TaskView, **layout: Any) -> Text:
     return Text(text, style="red", **layout)
 
 
-def _summary(view: JobView) -> Text:
+def _asks(view: JobView, most: int, **layout: Any) -> list[RenderableType]:
+    """Two lines for each open question: what is asked, and the command that settles it."""
+    lines: list[RenderableType] = []
+    for ask in view.asks[:most]:
+        mark, style = _MARKS["in doubt" if ask.what == "doubt" else "asking"]
+        lines.append(Text(f"{mark} {asked_text(ask)}", style=style, **layout))
+        lines.append(Text(f"  {settle_text(view.id, name_of(ask), ask.what)}", **layout))
+    if len(view.asks) > most:
+        more = f"  … and {len(view.asks) - most} more questions: galerne approvals"
+        lines.append(Text(more, style="dim", **_ONE_LINE))
+    return lines
+
+
+def _summary(view: JobView, layout: dict[str, Any]) -> Text:
     mark, style = _MARKS[view.status]
     done = sum(task.status == "succeeded" for task in view.tasks)
     tokens = count_text(view.usage.tokens)
@@ -143,16 +181,19 @@ def _summary(view: JobView) -> Text:
         f"{done} of {len(view.tasks)} tasks" if view.tasks else "",
         seconds_text(view.seconds),
         f"{tokens} tokens" if tokens else "",
+        money_text(view.usage.usd),
         one_line(view.id, 64),
     ]
-    return Text(" · ".join(part for part in parts if part), style=style, **_ONE_LINE)
+    return Text(" · ".join(part for part in parts if part), style=style, **layout)
 
 
 def _result(view: JobView) -> list[RenderableType]:
     match view.status:
         case "succeeded":
-            return [Text(""), Text(value_text(view.result))]
-        case "failed" | "cancelled":
-            return [Text(""), Text(one_line(view.error or view.status), style="red")]
+            return [Text(""), Text(result_text(view))]
+        case "failed" | "cancelled" | "budget_exhausted" | "deadline_exceeded":
+            why = Text(one_line(view.error or view.status), style="red")
+            found = partial_text(view)
+            return [Text(""), why, *([Text("\nwhat it has found:"), Text(found)] if found else [])]
         case _:
             return []

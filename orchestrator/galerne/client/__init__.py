@@ -4,9 +4,24 @@ A client needs a NATS connection and nothing else of the fleet. What it says abo
 comes from the job's log; what it sends goes to a work queue and is durable once it is accepted.
 """
 
+from galerne.client.asking import OpenQuestion
 from galerne.client.connection import Client
 from galerne.client.events import JobEvent, JobEvents
+from galerne.client.export import Recording, read_export
 from galerne.client.job import Job
+from galerne.client.quarantine import Quarantine, QuarantineEntry, QuarantineRecord
 from galerne.client.summary import JobSummary
 
-__all__ = ["Client", "Job", "JobEvent", "JobEvents", "JobSummary"]
+__all__ = [
+    "Client",
+    "Job",
+    "JobEvent",
+    "JobEvents",
+    "JobSummary",
+    "OpenQuestion",
+    "Quarantine",
+    "QuarantineEntry",
+    "QuarantineRecord",
+    "Recording",
+    "read_export",
+]

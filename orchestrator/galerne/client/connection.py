@@ -7,6 +7,7 @@ async with Client.connect("nats://127.0.0.1:4222") as client:
 
 import os
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -16,9 +17,13 @@ import msgspec
 
 from galerne.bus.connection import Bus, connect
 from galerne.bus.log import FactLog
+from galerne.client.asking import OpenQuestion, open_of_tenant
+from galerne.client.blobs import stand_ins, uploaded
 from galerne.client.job import Job
 from galerne.client.patience import patiently
-from galerne.client.request import build, encoded, job_id
+from galerne.client.purge import purge_ended
+from galerne.client.quarantine import Quarantine
+from galerne.client.request import build, deadline_of, encoded, job_id
 from galerne.client.summary import JobSummary, summaries
 from galerne.errors import (
     BusyError,
@@ -29,6 +34,7 @@ from galerne.errors import (
 )
 from galerne.messages.facts import Priority
 from galerne.messages.ids import DEFAULT_TENANT, JobId, TenantId, check_id
+from galerne.messages.plan import Budget
 from galerne.settings import BusSettings
 
 _LOOK = 1.0
@@ -74,18 +80,40 @@ class Client:
         inputs: Mapping[str, Any] | None = None,
         tools: Sequence[str] | None = None,
         priority: Priority = "normal",
+        budget: Budget | None = None,
+        deadline: float | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the job's time, not this call's
+        approve: Sequence[str] = (),
     ) -> Job:
         """Hand a job over; when this returns it is stored and will be done.
 
         The job's id is `job`, else it follows from the idempotency `key`, else it is new. The
         same id again is the same job, whatever else is given with it. `tools` limits what the
-        job may call. Raises InvalidInputError, TooLargeError, BusyError where the tenant's
-        backlog is full, UnavailableError.
+        job may call. `budget` is what it may spend; `deadline` (Unix seconds) or `timeout`
+        (seconds from now) is when it has to be over. `approve` names the tools whose calls wait
+        for a person's word; `*` is every tool that has an effect. Among the `inputs` a Path is a
+        file, which is uploaded first; so is what is too large for a message. Raises
+        InvalidInputError, TooLargeError, BusyError where the tenant's backlog is full,
+        UnavailableError.
         """
         name = job_id(self._tenant, job, key)
-        request = build(name, goal, key=key, inputs=inputs, tools=tools, priority=priority)
+        request = build(
+            name,
+            goal,
+            key=key,
+            inputs=stand_ins(inputs or {}, self._bus.settings),
+            tools=tools,
+            priority=priority,
+            budget=budget,
+            deadline=deadline_of(deadline, timeout, time.time()),
+            approve=approve,
+        )
         message_id = f"{self._tenant}.{name}"
-        data = encoded(request, len(message_id) + 32, self._bus.settings.max_payload)
+        room = self._bus.settings.max_payload
+        encoded(request, len(message_id) + 32, room)  # so that nothing is uploaded in vain
+        sent = await uploaded(self._bus, self._tenant, name, inputs or {})
+        request = msgspec.structs.replace(request, inputs=sent)
+        data = encoded(request, len(message_id) + 32, room)
         subject = self._bus.subjects.submit(self._tenant)
         try:
             await patiently(
@@ -102,6 +130,25 @@ class Client:
         """A job by its id; whether it exists shows when it is asked something."""
         return Job(self._bus, self._tenant, JobId(check_id(job, "the job id")))
 
+    async def approvals(self) -> list[OpenQuestion]:
+        """What waits for a person in the tenant's running jobs, oldest first.
+
+        `job(one.job).approve(one.call)` settles one. Raises UnavailableError.
+        """
+        return await patiently(self._bus, lambda: open_of_tenant(self._bus, self._tenant))
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """What nobody could use, of all tenants."""
+        return Quarantine(self._bus)
+
+    async def purge(self, older_than: float) -> int:
+        """Purge the tenant's jobs that ended more than so many seconds ago; gives their number.
+
+        Raises UnavailableError.
+        """
+        return await purge_ended(self._bus, self._tenant, time.time() - older_than)
+
     async def jobs(self, limit: int = 50) -> list[JobSummary]:
         """The tenant's admitted jobs, newest first. Raises UnavailableError."""
         if limit < 1:
@@ -112,7 +159,9 @@ class Client:
             submitted = await log.read(subjects.events(tenant=self._tenant, rest="submitted"))
             oldest = min((record.sequence for record in submitted[-limit:]), default=0)
             ended = await log.read(subjects.events(tenant=self._tenant, rest="end"), oldest)
-            return summaries(submitted, ended, time.time(), limit)
+            waiting = await open_of_tenant(self._bus, self._tenant)
+            asks = Counter(one.job for one in waiting)
+            return summaries(submitted, ended, time.time(), limit, asks)
 
         return await patiently(self._bus, read)
 

@@ -5,23 +5,32 @@ made for a job that was submitted by somebody else, on another machine, or last 
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from importlib.metadata import version
 from typing import Any
 
 import msgspec
 
 from galerne.bus.connection import Bus
+from galerne.bus.job_blobs import JobBlobs
 from galerne.bus.log import FactLog
 from galerne.client import queued
+from galerne.client.asking import OpenQuestion, Word, decide, open_question
+from galerne.client.blobs import received
 from galerne.client.events import JobEvents, readable
+from galerne.client.export import export_lines
 from galerne.client.patience import patiently
+from galerne.client.purge import purge_job
 from galerne.core.state import JobState, fold
 from galerne.core.view import JobView, view
-from galerne.errors import JobFailedError, PermanentError, UnavailableError
+from galerne.errors import JobFailedError, NotFoundError, PermanentError, UnavailableError
+from galerne.messages.blobs import to_blob
 from galerne.messages.codec import encode
-from galerne.messages.facts import Ended
-from galerne.messages.ids import JobId, TenantId
+from galerne.messages.facts import Decided, Ended, Verdict
+from galerne.messages.ids import JobId, TaskId, TenantId
+from galerne.messages.plan import Usage
 from galerne.messages.requests import Cancel, Submit
+from galerne.tool import BlobFile
 
 
 class Job:
@@ -89,14 +98,82 @@ class Job:
     async def result(self) -> Any:
         """Wait for the job and give its result: for a goal in words, the answer's text.
 
-        Raises JobFailedError where it failed or was cancelled, NotFoundError.
+        What is too large for a message comes as a `BlobFile`: `save_to`, `open` or `read` it.
+        Raises JobFailedError where it failed, was cancelled or ran out of its budget or its time,
+        NotFoundError.
         """
         ended = await self.wait()
         if ended.status != "succeeded":
-            raise JobFailedError(
-                f"job {self.id} {_how(ended.status)}: {ended.error or 'no reason given'}"
-            )
-        return ended.result
+            raise JobFailedError(failure(self.id, ended))
+        return received(self._bus, self.tenant, self.id, ended.result)
+
+    async def output(self, task: str | None = None) -> Any:
+        """The result of a task, or of the job, as it is in the log now; large ones as `result`.
+
+        Raises NotFoundError where there is none yet, or no such job.
+        """
+        view = await self.view()
+        if task is None:
+            found, value = view.status not in {"queued", "running"}, view.result
+        else:
+            values = {one.id: one.result for one in view.tasks if one.status == "succeeded"}
+            found, value = task in values, values.get(TaskId(task))
+        if not found or (task is None and value is None):
+            what = f"task {task} of job {self.id}" if task else f"job {self.id}"
+            raise NotFoundError(f"{what} has no result (`galerne show {self.id}` says how it is)")
+        return received(self._bus, self.tenant, self.id, value)
+
+    def file(self, value: Any) -> BlobFile:
+        """The content for which a part of a result stands. Raises InvalidMessageError."""
+        return BlobFile(to_blob(value), JobBlobs(self._bus, self.tenant, self.id))
+
+    async def asks(self) -> list[OpenQuestion]:
+        """What waits for a person, oldest first. Raises NotFoundError, UnavailableError."""
+        return [open_question(self.id, ask) for ask in (await self.view()).asks]
+
+    async def approve(self, call: str, *, by: str = "", hash: str | None = None) -> Decided:  # noqa: A002 - as `OpenQuestion` has it
+        """Give leave for the call that `call` names, as `OpenQuestion.call` has it.
+
+        With `hash` (`OpenQuestion.hash`) the leave is for exactly those arguments. What is given
+        back stands; look at its `verdict` and `by`, as another's word may have been first. Raises
+        NotFoundError where there is no such question, InvalidInputError where the word does not
+        fit it, PermanentError where the job is over, DeadlineError where no coordinator has taken
+        it yet (it is stored).
+        """
+        return await self.decide(call, "approved", by=by, hash=hash)
+
+    async def deny(self, call: str, why: str = "", *, by: str = "") -> Decided:
+        """Refuse the call, or the answer; the model reads `why`. Otherwise as `approve`."""
+        return await self.decide(call, "denied", why=why, by=by)
+
+    async def answer(self, call: str, value: Any, *, by: str = "") -> Decided:
+        """Answer an `ask` task with a JSON value that fits its schema. Otherwise as `approve`."""
+        return await self.decide(call, "answered", value=value, by=by)
+
+    async def resolve(
+        self, call: str, *, happened: bool, result: Any = None, by: str = ""
+    ) -> Decided:
+        """Say whether an effect in doubt has happened, and with which `result` if that is known.
+
+        What has not happened is begun anew. Otherwise as `approve`.
+        """
+        verdict: Verdict = "happened" if happened else "not_happened"
+        return await self.decide(call, verdict, value=result, by=by)
+
+    async def decide(
+        self,
+        call: str,
+        verdict: Verdict,
+        *,
+        value: Any = None,
+        why: str = "",
+        by: str = "",
+        hash: str | None = None,  # noqa: A002 - as `OpenQuestion` has it
+    ) -> Decided:
+        """Say a person's word on a question; the other methods are its forms."""
+        await patiently(self._bus, self._require)
+        word = Word(verdict, value, why, by)
+        return await decide(self._bus, self._address, call, word, hash)
 
     async def cancel(self, why: str = "cancelled by its user") -> None:
         """Ask the coordinators to stop the job; the request is durable when this returns.
@@ -105,6 +182,20 @@ class Job:
         another way, NotFoundError for an unknown one.
         """
         await patiently(self._bus, lambda: self._cancel(why))
+
+    def export(self) -> AsyncGenerator[bytes]:
+        """Every fact of the job as the lines of a file (`client.export`), in large pieces.
+
+        Raises NotFoundError where the log has nothing of it, UnavailableError.
+        """
+        return export_lines(self._bus, self._address, time.time(), version("galerne"))
+
+    async def purge(self) -> None:
+        """Take everything of the job away; it has to be over, and its id may be used again.
+
+        Raises PermanentError for one that is not over, NotFoundError for an unknown one.
+        """
+        await patiently(self._bus, lambda: purge_job(self._bus, self._address))
 
     async def _cancel(self, why: str) -> None:
         end = await FactLog(self._bus).last(self._address, "end")
@@ -132,5 +223,21 @@ class Job:
         return None if self._accepted else self._require
 
 
-def _how(status: str) -> str:
-    return "was cancelled" if status == "cancelled" else status
+def failure(job: str, ended: Ended) -> str:
+    """One line: how the job ended, and what it has spent and kept where it ran out."""
+    why = ended.error or "no reason given"
+    match ended.status:
+        case "budget_exhausted" | "deadline_exceeded" as status:
+            what = "ran out of its budget" if status == "budget_exhausted" else "ran out of time"
+            return (
+                f"job {job} {what}: {why} (spent: {_spent(ended.usage)}); what it has found is in"
+                " `(await job.view()).result`"
+            )
+        case "cancelled":
+            return f"job {job} was cancelled: {why}"
+        case status:
+            return f"job {job} {status}: {why}"
+
+
+def _spent(usage: Usage) -> str:
+    return f"{usage.model_calls} model calls, {usage.tokens} tokens, ${usage.usd:.4f}"

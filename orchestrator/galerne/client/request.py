@@ -1,15 +1,19 @@
 """A user's request, checked before it is sent: what a coordinator would refuse never leaves."""
 
+import math
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from galerne.core.asks import EVERY_EFFECT
+from galerne.core.budget import check_budget
 from galerne.errors import InvalidInputError, TooLargeError
 from galerne.messages.codec import encode
 from galerne.messages.facts import PRIORITIES, Priority
 from galerne.messages.ids import JobId, TenantId, check_id, job_id_of_key
+from galerne.messages.plan import Budget
 from galerne.messages.requests import Submit
 
 
@@ -40,6 +44,9 @@ def build(
     inputs: Mapping[str, Any] | None = None,
     tools: Sequence[str] | None = None,
     priority: Priority = "normal",
+    budget: Budget | None = None,
+    deadline: float | None = None,
+    approve: Sequence[str] = (),
 ) -> Submit:
     """The message. Raises InvalidInputError."""
     if not goal.strip():
@@ -48,8 +55,11 @@ def build(
         raise InvalidInputError(
             f"there is no priority {priority!r}: it is one of {', '.join(PRIORITIES)}"
         )
-    if isinstance(tools, str):
-        raise InvalidInputError("tools is a list of names, not one text")
+    if isinstance(tools, str) or isinstance(approve, str):
+        raise InvalidInputError("tools and approve are lists of names, not one text")
+    check_budget(budget)
+    if deadline is not None and not math.isfinite(deadline):
+        raise InvalidInputError("the deadline is not a time: give Unix seconds")
     return Submit(
         goal=goal,
         job=job,
@@ -57,7 +67,21 @@ def build(
         inputs=dict(inputs or {}),
         tools=None if tools is None else tuple(map(_tool, tools)),
         priority=priority,
+        budget=budget,
+        deadline=deadline,
+        approve=tuple(name if name == EVERY_EFFECT else _tool(name) for name in approve),
     )
+
+
+def deadline_of(deadline: float | None, timeout: float | None, now: float) -> float | None:
+    """Unix seconds, from a time or from seconds beginning `now`. Raises InvalidInputError."""
+    if timeout is None:
+        return deadline
+    if deadline is not None:
+        raise InvalidInputError("deadline and timeout say the same in two ways: give one of them")
+    if not timeout > 0:
+        raise InvalidInputError(f"timeout is {timeout}: give seconds above 0")
+    return now + timeout
 
 
 def _tool(name: object) -> str:

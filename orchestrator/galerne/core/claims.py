@@ -34,9 +34,6 @@ class GiveUp(msgspec.Struct, frozen=True):
 
 Verdict = Take | Wait | GiveUp
 
-MAX_DOUBLINGS = 100
-"""More than any base needs to reach the limit, and no overflow however many attempts there are."""
-
 
 def judge_claim(
     claim: Claimed | None, me: str, now: float, margin: float, max_attempts: int
@@ -68,11 +65,6 @@ def excuse(claim: Claimed, now: float, outage: float) -> Claimed | None:
     return msgspec.structs.replace(claim, excused=claim.excused + 1, away_since=since)
 
 
-def retry_delay(attempt: int, base: float, jitter: float, retry_after: float | None) -> float:
-    """Seconds before the next attempt: doubled each time, at most 30, or what was asked for.
-
-    `jitter` is a random number from 0 to 1; the delay lies between half and the whole.
-    """
-    doubled = base * 2.0 ** min(attempt - 1, MAX_DOUBLINGS)
-    backoff = min(doubled, 30.0) * (0.5 + jitter / 2)
-    return max(backoff, retry_after or 0.0)
+def park(claim: Claimed) -> Claimed:
+    """The claim of an attempt that waits for a person: it does not count against the task."""
+    return msgspec.structs.replace(claim, excused=claim.excused + 1)

@@ -43,6 +43,8 @@ def references(value: Any) -> Iterator[Reference]:
             yield from (_from_match(found) for found in _TEMPLATE.finditer(value))
         case {"$ref": _}:
             yield _from_object(cast("Mapping[str, Any]", value))
+        case {"$blob": _}:  # how a stranger's content begins is no reference
+            return
         case dict():
             for inner in cast("Mapping[str, Any]", value).values():
                 yield from references(inner)
@@ -65,6 +67,8 @@ def resolve(args: Any, results: Mapping[str, Any]) -> Any:
             )
         case {"$ref": _}:
             return _look_up(_from_object(cast("Mapping[str, Any]", args)), results)
+        case {"$blob": _}:
+            return cast("object", args)
         case dict():
             fields = cast("Mapping[str, Any]", args)
             return {name: resolve(inner, results) for name, inner in fields.items()}

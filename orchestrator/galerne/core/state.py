@@ -6,12 +6,20 @@ the state keeps three indexes so that a decision costs no more in a large job th
 how many needs each task still misses, who waits for whom, and which tasks may start now.
 """
 
+from typing import Any
+
 import msgspec
 
+from galerne.core.asks import Asks
+from galerne.core.usage import step_usage
+from galerne.errors import BudgetExhaustedError
 from galerne.messages.facts import (
+    Accounted,
     AnyFact,
+    Asked,
     Cancelled,
     Claimed,
+    Decided,
     Done,
     Ended,
     JobSpec,
@@ -24,7 +32,7 @@ from galerne.messages.facts import (
     ToolStep,
 )
 from galerne.messages.ids import TaskId, is_id, is_reserved
-from galerne.messages.plan import Succeeded, TaskSpec, Usage
+from galerne.messages.plan import Failed, Succeeded, TaskSpec, Usage
 
 
 class TaskTimes(msgspec.Struct):
@@ -46,6 +54,8 @@ class JobState(msgspec.Struct):
     claims: dict[TaskId, Claimed] = {}
     steps: dict[tuple[TaskId, int], Step] = {}
     done: dict[TaskId, Done] = {}
+    asks: Asks = msgspec.field(default_factory=Asks)
+    account: Accounted | None = None
     cancelled: Cancelled | None = None
     ended: Ended | None = None
     times: dict[TaskId, TaskTimes] = {}
@@ -55,7 +65,7 @@ class JobState(msgspec.Struct):
     children: dict[TaskId, set[TaskId]] = {}
     """A need that has not succeeded → the planned tasks that wait for it."""
     startable: set[TaskId] = set()
-    """Planned tasks that miss nothing and are neither ready nor done."""
+    """Planned tasks that miss nothing, are neither ready nor done, and wait for nobody's word."""
     unfinished: set[TaskId] = set()
     """Planned tasks without an outcome."""
     under_way: set[TaskId] = set()
@@ -64,6 +74,14 @@ class JobState(msgspec.Struct):
     """A revision → the numbers of its tasks that the log holds."""
     failed: set[TaskId] = set()
     """Tasks (planned or not) that ended in failure."""
+    out_of_budget: set[TaskId] = set()
+    """Those of them that the job's budget stopped."""
+    started: set[TaskId] = set()
+    """Planned tasks, or such as have no reserved id, that are or were ready."""
+    resumed: dict[TaskId, int] = {}
+    """Tasks → after how many answers they were queued anew."""
+    to_resume: set[TaskId] = set()
+    """Tasks that are ready, not done, and have got an answer since they were last queued."""
 
     def spec(self, task: TaskId) -> TaskSpec | None:
         planned = self.planned.get(task)
@@ -73,18 +91,31 @@ class JobState(msgspec.Struct):
         done = self.done.get(task)
         return done is not None and isinstance(done.outcome, Succeeded)
 
+    def value(self, task: TaskId) -> Any:
+        """The result of a task that has succeeded, None of any other."""
+        done = self.done.get(task)
+        outcome = done.outcome if done else None
+        return outcome.value if isinstance(outcome, Succeeded) else None
+
     def in_plan_order(self) -> list[Planned]:
         return sorted(self.planned.values(), key=lambda planned: (planned.revision, planned.n))
 
     def usage(self) -> Usage:
-        """What the finished tasks have used."""
+        """What the finished tasks have used, and the steps of the others as far as they are here.
+
+        Where nobody who worked on a task wrote its outcome, its steps count too.
+        """
         total = Usage()
         for done in self.done.values():
             total = total.plus(done.usage)
+        for (task, _), step in self.steps.items():
+            known = self.done.get(task)
+            if known is None or known.attempt == 0:
+                total = total.plus(step_usage(step))
         return total
 
 
-def fold(state: JobState, fact: AnyFact, at: float) -> None:
+def fold(state: JobState, fact: AnyFact, at: float) -> None:  # noqa: C901 - one case a fact
     """Put `fact`, stored at Unix time `at`, into `state`."""
     match fact:
         case Submitted(job=job, at=submitted_at):
@@ -101,6 +132,13 @@ def fold(state: JobState, fact: AnyFact, at: float) -> None:
             state.steps[task_id, n] = fact
         case Done():
             _fold_done(state, fact, at)
+        case Asked(task=task_id) | Decided(task=task_id):
+            state.asks.fold(fact)
+            _index_startable(state, task_id)
+            _index_resume(state, task_id)
+        case Accounted():
+            if state.account is None or _entry(state.account) < _entry(fact):
+                state.account = fact
         case Cancelled():
             state.cancelled = fact
         case Ended():
@@ -111,13 +149,26 @@ def _fold_ready(state: JobState, fact: Ready, task: TaskId, at: float) -> None:
     if not is_id(task):  # no lane carries it, so nobody will ever finish it
         return
     had = state.ready.get(task)
-    if had is None or (fact.lane, fact.priority) < (had.lane, had.priority):
+    if had is None or _place(fact) < _place(had):
         state.ready[task] = fact
+    if not is_reserved(task):
+        state.started.add(task)
+    if fact.resume > state.resumed.get(task, 0):
+        state.resumed[task] = fact.resume
     state.startable.discard(task)
     if task not in state.done:
         state.under_way.add(task)
+    _index_resume(state, task)
     times = _times(state, task)
     times.ready = _earlier(times.ready, at)
+
+
+def _place(ready: Ready) -> tuple[int, str, str]:
+    return ready.resume, ready.lane, ready.priority
+
+
+def _entry(account: Accounted) -> tuple[int, int, int, float]:
+    return account.n, account.calls, account.tokens, account.usd
 
 
 def _fold_claimed(state: JobState, fact: Claimed, task: TaskId, at: float) -> None:
@@ -164,8 +215,11 @@ def _fold_done(state: JobState, fact: Done, at: float) -> None:
     state.unfinished.discard(task)
     state.under_way.discard(task)
     state.startable.discard(task)
-    if not isinstance(fact.outcome, Succeeded):
+    state.to_resume.discard(task)
+    if isinstance(fact.outcome, Failed):
         state.failed.add(task)
+        if fact.outcome.code == BudgetExhaustedError.code:
+            state.out_of_budget.add(task)
         return
     for child in state.children.pop(task, ()):
         state.missing[child] -= 1
@@ -180,11 +234,20 @@ def _forget_child(state: JobState, need: TaskId, task: TaskId) -> None:
 
 
 def _index_startable(state: JobState, task: TaskId) -> None:
-    fresh = task not in state.ready and task not in state.done
-    if fresh and state.missing[task] == 0:
+    fresh = task not in state.ready and task not in state.done and task not in state.asks.waiting
+    if fresh and state.missing.get(task) == 0:
         state.startable.add(task)
     else:
         state.startable.discard(task)
+
+
+def _index_resume(state: JobState, task: TaskId) -> None:
+    answered = state.asks.answered.get(task, 0)
+    queued = task in state.ready and task not in state.done
+    if queued and answered > state.resumed.get(task, 0):
+        state.to_resume.add(task)
+    else:
+        state.to_resume.discard(task)
 
 
 def _times(state: JobState, task: TaskId) -> TaskTimes:

@@ -11,6 +11,7 @@ from galerne.messages.facts import (
     PRIORITIES,
     AnyFact,
     Cancelled,
+    Decided,
     Done,
     Ended,
     Lane,
@@ -19,6 +20,9 @@ from galerne.messages.facts import (
 )
 from galerne.messages.ids import TaskId, is_id
 from galerne.messages.plan import Failed, TaskSpec, Usage
+
+MOST = 10
+"""Digits of a number in a subject."""
 
 
 def meaning(name: str, error: str, at: float) -> AnyFact | None:
@@ -38,6 +42,25 @@ def meaning(name: str, error: str, at: float) -> AnyFact | None:
                 task=TaskSpec(id=TaskId(task)),
                 goal="",
             )
+        case ["resume", lane, priority, task, number] if (
+            _is_served(lane, priority) and is_id(task) and _is_count(number)
+        ):
+            return Ready(
+                lane=cast("Lane", lane),
+                priority=cast("Priority", priority),
+                task=TaskSpec(id=TaskId(task)),
+                goal="",
+                resume=int(number),
+            )
+        case ["ask", task, "0", "1"] if is_id(task):
+            # Nobody can read the question, so nobody answers it.
+            return Decided(task=TaskId(task), n=0, verdict="denied", why=message, at=at)
+        case ["decided", task, n, round_] if is_id(task) and _is_count(round_):
+            if n != "0" and not _is_count(n):
+                return None
+            return Decided(
+                task=TaskId(task), n=int(n), round=int(round_), verdict="denied", why=message, at=at
+            )
         case ["cancel"]:
             return Cancelled(why="cancelled by an unreadable message", at=at)
         case ["end"]:
@@ -49,3 +72,8 @@ def meaning(name: str, error: str, at: float) -> AnyFact | None:
 def _is_served(lane: str, priority: str) -> bool:
     """Whether a worker takes from the lane: what stands elsewhere must not pass for ready."""
     return lane in LANES and priority in PRIORITIES
+
+
+def _is_count(text: str) -> bool:
+    """A number from 1 as subjects write it: small, and without leading zeros."""
+    return text.isascii() and text.isdecimal() and not text.startswith("0") and len(text) < MOST

@@ -5,15 +5,21 @@ from typing import Any, Literal
 import msgspec
 
 from galerne.core.state import JobState, TaskTimes
-from galerne.messages.facts import JobStatus, ModelStep, Ready
+from galerne.core.usage import step_usage
+from galerne.messages.facts import Accounted, Asked, JobStatus, Ready
 from galerne.messages.ids import TaskId
-from galerne.messages.plan import Failed, ModelUsage, Succeeded, TaskSpec, Usage
+from galerne.messages.plan import Budget, Failed, Succeeded, TaskSpec, Usage
 
-TaskStatus = Literal["waiting", "ready", "running", "succeeded", "failed", "cancelled"]
+TaskStatus = Literal["waiting", "ready", "running", "asking", "succeeded", "failed", "cancelled"]
+"""`asking` waits for a person (`JobView.asks`)."""
 
 
 class TaskView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One task. `seconds` runs from the first claim to the outcome (or to now)."""
+    """One task. `seconds` runs from the first claim to the outcome (or to now).
+
+    `resumed` says after how many answers of people it was queued again; the attempts that those
+    questions ended are in `attempt`, and nothing was wrong with them.
+    """
 
     id: TaskId
     kind: str
@@ -22,6 +28,7 @@ class TaskView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     needs: tuple[TaskId, ...] = ()
     tool: str | None = None
     attempt: int = 0
+    resumed: int = 0
     by: str | None = None
     seconds: float | None = None
     usage: Usage = Usage()
@@ -30,7 +37,11 @@ class TaskView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class JobView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One job. `status` is `queued` until a coordinator has admitted it."""
+    """One job. `status` is `queued` until a coordinator has admitted it.
+
+    `asks` are the open questions, oldest first. `account` is what counts against the `budget`:
+    spent and reserved; `started` counts the planned tasks that do.
+    """
 
     id: str
     tenant: str
@@ -39,6 +50,11 @@ class JobView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     submitted_at: float | None = None
     seconds: float | None = None
     tasks: tuple[TaskView, ...] = ()
+    asks: tuple[Asked, ...] = ()
+    budget: Budget | None = None
+    account: Accounted | None = None
+    started: int = 0
+    deadline: float | None = None
     usage: Usage = Usage()
     result: Any = None
     error: str | None = None
@@ -59,6 +75,11 @@ def view(state: JobState, job: str, tenant: str, now: float) -> JobView:
         submitted_at=state.submitted_at,
         seconds=None if state.submitted_at is None else max(0.0, until - state.submitted_at),
         tasks=tasks,
+        asks=() if ended else tuple(state.asks.open_in_order()),
+        budget=state.job.budget if state.job else None,
+        account=state.account,
+        started=len(state.started),
+        deadline=state.job.deadline if state.job else None,
         usage=_total(tasks),
         result=ended.result if ended else None,
         error=ended.error if ended else None,
@@ -90,6 +111,7 @@ def _task(
         needs=() if spec.kind == "answer" else spec.needs,
         tool=spec.tool,
         attempt=done.attempt if done else (claim.attempt if claim else 0),
+        resumed=state.resumed.get(task, 0),
         by=done.by if done else (claim.by if claim else None),
         seconds=None if started is None else max(0.0, finished - started),
         usage=done.usage if done else spent.get(task, Usage()),
@@ -104,6 +126,8 @@ def _status(state: JobState, task: TaskId) -> TaskStatus:
         return "succeeded" if isinstance(done.outcome, Succeeded) else "failed"
     if state.ended is not None:
         return "cancelled"
+    if task in state.asks.waiting:
+        return "asking"
     claim = state.claims.get(task)
     if claim is not None and claim.until > 0:
         return "running"
@@ -117,18 +141,6 @@ def _spent(state: JobState) -> dict[TaskId, Usage]:
         if task not in state.done:
             spent[task] = spent.get(task, Usage()).plus(step_usage(step))
     return spent
-
-
-def step_usage(step: object) -> Usage:
-    """What one journaled step has cost."""
-    if isinstance(step, ModelStep):
-        spent = ModelUsage(
-            calls=1,
-            prompt_tokens=step.usage.prompt_tokens,
-            completion_tokens=step.usage.completion_tokens,
-        )
-        return Usage(models={step.model: spent})
-    return Usage(tool_calls=1)
 
 
 def _total(tasks: tuple[TaskView, ...]) -> Usage:

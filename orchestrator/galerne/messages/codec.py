@@ -5,10 +5,10 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from galerne.errors import InvalidMessageError
-from galerne.messages.facts import AnyFact
+from galerne.messages.facts import AnyFact, Ready
 from galerne.messages.live import CoordinatorPresent, Delta, Quarantined
 from galerne.messages.requests import Command, Submit
-from galerne.messages.subjects import fact_name
+from galerne.messages.subjects import TaskAddress, fact_name
 from galerne.messages.tools import CallTool, ToolReply, ToolsPresent
 
 T = TypeVar("T")
@@ -49,4 +49,17 @@ def decode_fact(name: str, data: bytes) -> AnyFact:
     fact = _decode_any_fact(data)
     if fact_name(fact) != name:
         raise InvalidMessageError(f"the subject says {name[:100]!r}, the fact {fact_name(fact)!r}")
+    return fact
+
+
+def decode_ready(place: TaskAddress, data: bytes) -> Ready:
+    """A task of a lane, which must say the same as its subject. Raises InvalidMessageError."""
+    fact = _decode_any_fact(data)
+    if not isinstance(fact, Ready):
+        raise InvalidMessageError(f"a {fact.__struct_config__.tag!r} fact is no task")
+    if (fact.lane, fact.priority, fact.task.id) != (place.lane, place.priority, place.task):
+        raise InvalidMessageError(
+            f"the subject says {place.lane}.{place.priority}.{place.task},"
+            f" the task {fact.lane}.{fact.priority}.{fact.task.id[:100]!r}"
+        )
     return fact

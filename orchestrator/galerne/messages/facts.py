@@ -1,7 +1,7 @@
 """The facts of a job's log: write-once events, the only source of truth.
 
 Every fact has one subject, given by its type and ids, so writing it twice is impossible; only
-`Claimed` is appended to, under optimistic concurrency. Times are Unix seconds.
+`Claimed` and `Accounted` are appended to, under optimistic concurrency. Times are Unix seconds.
 """
 
 from typing import Any, Literal
@@ -10,12 +10,12 @@ import msgspec
 
 from galerne.messages.chat import ChatMessage, TokenUsage
 from galerne.messages.ids import JobId, TaskId, TenantId
-from galerne.messages.plan import Outcome, Rejected, TaskSpec, Usage
+from galerne.messages.plan import Budget, Outcome, Rejected, TaskSpec, Usage
 
 Priority = Literal["high", "normal", "low"]
 Lane = Literal["planner", "executor"]
 """The class of worker that serves a queue; with the priority it names a lane."""
-JobStatus = Literal["succeeded", "failed", "cancelled"]
+JobStatus = Literal["succeeded", "failed", "cancelled", "budget_exhausted", "deadline_exceeded"]
 
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 LANES: tuple[Lane, ...] = ("planner", "executor")
@@ -26,7 +26,11 @@ class Fact(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_fi
 
 
 class JobSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A user's request. `tools` limits what the job may call (None: every tool that is served)."""
+    """A user's request. `tools` limits what the job may call (None: every tool that is served).
+
+    `deadline` is in Unix seconds. `approve` names the tools whose calls wait for a person's word;
+    `*` is every tool that has an effect.
+    """
 
     id: JobId
     tenant: TenantId
@@ -35,11 +39,17 @@ class JobSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     inputs: dict[str, Any] = {}
     tools: tuple[str, ...] | None = None
     priority: Priority = "normal"
+    budget: Budget | None = None
+    deadline: float | None = None
+    approve: tuple[str, ...] = ()
 
 
 class Submitted(Fact, frozen=True, tag="submitted"):
+    """`ticket` is where its request in the queue is acknowledged, once the job is over."""
+
     job: JobSpec
     at: float
+    ticket: str | None = None
 
 
 class Planned(Fact, frozen=True, tag="planned"):
@@ -57,7 +67,11 @@ class PlanEnded(Fact, frozen=True, tag="plan_ended"):
 
 
 class Ready(Fact, frozen=True, tag="ready"):
-    """A task whose needs are done, with all that its worker has to know; sourced into TASKS."""
+    """A task whose needs are done, with all that its worker has to know; sourced into TASKS.
+
+    `resume` counts the answers of people after which it was queued anew (0: the first time).
+    `deadline` is in Unix seconds.
+    """
 
     lane: Lane
     priority: Priority
@@ -66,6 +80,10 @@ class Ready(Fact, frozen=True, tag="ready"):
     job_tools: tuple[str, ...] | None = None
     inputs: dict[str, Any] = {}
     max_attempts: int = 4
+    budget: Budget | None = None
+    deadline: float | None = None
+    job_approve: tuple[str, ...] = ()
+    resume: int = 0
 
 
 class Claimed(Fact, frozen=True, tag="claimed"):
@@ -85,7 +103,10 @@ class Claimed(Fact, frozen=True, tag="claimed"):
 
 
 class ModelStep(Fact, frozen=True, tag="model_step"):
-    """One finished model turn. `response_id` is the back end's; `latency_s` is in seconds."""
+    """One finished model turn. `response_id` is the back end's; `latency_s` is in seconds.
+
+    `usd` is what it cost by the prices that its worker knows.
+    """
 
     task: TaskId
     n: int
@@ -95,6 +116,7 @@ class ModelStep(Fact, frozen=True, tag="model_step"):
     usage: TokenUsage
     response_id: str = ""
     latency_s: float = 0.0
+    usd: float = 0.0
 
 
 class ToolStep(Fact, frozen=True, tag="tool_step"):
@@ -125,13 +147,83 @@ class Done(Fact, frozen=True, tag="done"):
     at: float
 
 
+Question = Literal["approval", "doubt", "question"]
+"""May this call be made; did this effect happen; an `ask` task's own question."""
+Verdict = Literal["approved", "denied", "answered", "happened", "not_happened", "expired"]
+
+
+class Asked(Fact, frozen=True, kw_only=True, tag="asked"):
+    """Something waits for a person, who names it by `<task>.<n>`.
+
+    `n` is the step of the task (0: the task itself) and `round` counts the questions about it.
+    `hash` is that of the arguments which an approval is bound to (`core.asks.arguments_hash`).
+    `until` is in Unix seconds: afterwards the question counts as `expired` (None: never).
+    """
+
+    task: TaskId
+    n: int
+    round: int = 1
+    what: Question
+    question: str
+    tool: str | None = None
+    arguments: dict[str, Any] | None = None
+    hash: str | None = None
+    output: dict[str, Any] | None = None
+    until: float | None = None
+    at: float
+
+
+class Decided(Fact, frozen=True, kw_only=True, tag="decided"):
+    """What a person said to an `Asked` with the same `task`, `n` and `round`.
+
+    `value` is the answer to a question, or the result of an effect that has happened.
+    """
+
+    task: TaskId
+    n: int
+    round: int = 1
+    verdict: Verdict
+    value: Any = None
+    why: str = ""
+    by: str = ""
+    at: float
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """What one model call may cost at most, from its reservation to its end.
+
+    After `until` (Unix seconds) whoever reserved it is dead, and it counts as spent.
+    """
+
+    tokens: int
+    usd: float
+    until: float
+
+
+class Accounted(Fact, frozen=True, tag="accounted"):
+    """What a job with a budget has spent *and reserved*: running totals, the highest `n` counts.
+
+    `held` are the open reservations by `<task>.<n>.<attempt>`; they are in the totals.
+    """
+
+    n: int = 0
+    calls: int = 0
+    tokens: int = 0
+    usd: float = 0.0
+    held: dict[str, Hold] = {}
+
+
 class Cancelled(Fact, frozen=True, tag="cancelled"):
     why: str
     at: float
 
 
 class Ended(Fact, frozen=True, tag="ended"):
-    """The last fact of a job; `error` is one line where the status is not `succeeded`."""
+    """The last fact of a job; `error` is one line where the status is not `succeeded`.
+
+    `result` is the answer; where a budget or the time ran out, `{"results": {task: value}}` of the
+    tasks that were finished.
+    """
 
     status: JobStatus
     usage: Usage
@@ -149,6 +241,9 @@ AnyFact = (
     | ModelStep
     | ToolStep
     | Done
+    | Asked
+    | Decided
+    | Accounted
     | Cancelled
     | Ended
 )

@@ -16,7 +16,9 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `tools` names what an agent task may call (None: whatever the job allows). `tool` and `args`
     belong to a tool task; inside `args`, `{"$ref": "2.words"}` stands for a field of task 2's
-    result and `{{2}}` inside a text for the result itself.
+    result and `{{2}}` inside a text for the result itself. `timeout` is in seconds from the moment
+    that the task may start. With `approve` a person is asked before it starts. `output` is the JSON
+    Schema of the value that a person gives to an `ask` task (None: any JSON value).
     """
 
     id: TaskId
@@ -26,6 +28,28 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     tools: tuple[str, ...] | None = None
     tool: str | None = None
     args: dict[str, Any] | None = None
+    timeout: float | None = None
+    approve: bool = False
+    output: dict[str, Any] | None = None
+
+
+class Budget(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a job may spend at most; None: no limit.
+
+    `usd` is in US dollars, `tokens` counts prompts and answers, `calls` model calls that were
+    begun, `tasks` planned tasks that were started, `seconds` the time since it was submitted.
+    """
+
+    usd: float | None = None
+    tokens: int | None = None
+    calls: int | None = None
+    tasks: int | None = None
+    seconds: float | None = None
+
+    @property
+    def is_spent_by_models(self) -> bool:
+        """Whether a model call must be reserved before it is made."""
+        return any(limit is not None for limit in (self.usd, self.tokens, self.calls))
 
 
 class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -53,11 +77,12 @@ Outcome = Succeeded | Failed
 
 
 class ModelUsage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one model has cost so far."""
+    """What one model has cost so far; `usd` by the prices of the settings of its worker."""
 
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    usd: float = 0.0
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -74,6 +99,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
                 calls=had.calls + used.calls,
                 prompt_tokens=had.prompt_tokens + used.prompt_tokens,
                 completion_tokens=had.completion_tokens + used.completion_tokens,
+                usd=had.usd + used.usd,
             )
         return Usage(models=models, tool_calls=self.tool_calls + other.tool_calls)
 
@@ -84,3 +110,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def model_calls(self) -> int:
         return sum(m.calls for m in self.models.values())
+
+    @property
+    def usd(self) -> float:
+        return sum(m.usd for m in self.models.values())

@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from galerne.messages.facts import Priority
+from galerne.messages.facts import Priority, Verdict
+from galerne.messages.plan import Budget
 
 
 class Submit(
@@ -13,7 +14,8 @@ class Submit(
     """A job, published to `submit.<tenant>`.
 
     `job` is chosen by the sender; without it the id follows from `key` (`ids.job_id_of_key`).
-    Sending the same id again is the same job.
+    Sending the same id again is the same job. `deadline` is in Unix seconds; `approve` names tools
+    whose calls wait for a person (`*`: every tool that has an effect).
     """
 
     goal: str
@@ -22,6 +24,9 @@ class Submit(
     inputs: dict[str, Any] = {}
     tools: tuple[str, ...] | None = None
     priority: Priority = "normal"
+    budget: Budget | None = None
+    deadline: float | None = None
+    approve: tuple[str, ...] = ()
 
 
 class Cancel(
@@ -33,4 +38,23 @@ class Cancel(
     why: str = "cancelled by its user"
 
 
-Command = Cancel
+class Decide(
+    msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type", tag="decide"
+):
+    """A person's word on a question of a job, published to `command.<tenant>`.
+
+    `task`, `n` and `round` are those of the `asked` fact; `approved` has to repeat its `hash`.
+    """
+
+    job: str
+    task: str
+    n: int
+    round: int = 1
+    verdict: Verdict
+    hash: str | None = None
+    value: Any = None
+    why: str = ""
+    by: str = ""
+
+
+Command = Cancel | Decide

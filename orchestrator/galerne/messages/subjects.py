@@ -10,9 +10,12 @@ import msgspec
 
 from galerne.errors import InvalidMessageError
 from galerne.messages.facts import (
+    Accounted,
     AnyFact,
+    Asked,
     Cancelled,
     Claimed,
+    Decided,
     Done,
     Ended,
     Lane,
@@ -50,7 +53,7 @@ def part_of(job: str, partitions: int) -> int:
     return zlib.crc32(job.encode()) % partitions
 
 
-def fact_name(fact: AnyFact) -> str:
+def fact_name(fact: AnyFact) -> str:  # noqa: C901, PLR0912 - one case a fact
     """The tokens after the job in a fact's subject."""
     match fact:
         case Submitted():
@@ -59,14 +62,22 @@ def fact_name(fact: AnyFact) -> str:
             return f"plan.{revision}.{n}"
         case PlanEnded(revision=revision):
             return f"plan.{revision}.end"
-        case Ready(lane=lane, priority=priority, task=task):
+        case Ready(lane=lane, priority=priority, task=task, resume=0):
             return f"ready.{lane}.{priority}.{task.id}"
+        case Ready(lane=lane, priority=priority, task=task, resume=resume):
+            return f"resume.{lane}.{priority}.{task.id}.{resume}"
         case Claimed(task=task_id):
             return f"run.{task_id}"
         case ModelStep(task=task_id, n=n) | ToolStep(task=task_id, n=n):
             return f"step.{task_id}.{n}"
         case Done(task=task_id):
             return f"done.{task_id}"
+        case Asked(task=task_id, n=n, round=round_):
+            return f"ask.{task_id}.{n}.{round_}"
+        case Decided(task=task_id, n=n, round=round_):
+            return f"decided.{task_id}.{n}.{round_}"
+        case Accounted():
+            return "account"
         case Cancelled():
             return "cancel"
         case Ended():
@@ -147,9 +158,14 @@ class Subjects:
     def tool(self, name: str) -> str:
         return f"{self.prefix}.tool.{name}"
 
-    def tool_journal(self, tenant: str, key: str, entry: str) -> str:
-        """`entry` is `claim` (appended to) or `result` (write-once)."""
-        return f"{self.prefix}.tj.{tenant}.{key}.{entry}"
+    def tool_journal(self, tenant: str, key: str, entry: str, round_: int = 0) -> str:
+        """`entry` is `claim` (appended to) or `result` (write-once), of a round of the call."""
+        token = f"{entry}-{round_}" if round_ else entry
+        return f"{self.prefix}.tj.{tenant}.{key}.{token}"
+
+    def tool_journals(self, tenant: str, job: str) -> str:
+        """Everything that tools have journaled for a job: keys begin with it."""
+        return f"{self.prefix}.tj.{tenant}.{job}.>"
 
     # live
 

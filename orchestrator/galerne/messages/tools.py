@@ -8,6 +8,8 @@ from galerne.messages.chat import ToolSchema
 
 Effect = Literal["pure", "idempotent", "once"]
 """What repeating a call would do: nothing; nothing given the same key; something twice."""
+Approve = Literal["never", "sometimes", "always"]
+"""Whether a call waits for a person's word; `sometimes` is decided by its worker, by the call."""
 
 
 class ToolSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -19,6 +21,7 @@ class ToolSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     effect: Effect = "pure"
     timeout: float = 30.0
     version: str = "1"
+    approve: Approve = "never"
 
     def schema(self) -> ToolSchema:
         return ToolSchema(self.name, self.description, self.parameters)
@@ -31,7 +34,9 @@ class ToolMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True,
 class CallTool(ToolMessage, frozen=True, tag="call"):
     """`key` names the call for ever (`<job>.<task>.<step>`); the same key is the same effect.
 
-    `deadline` is in Unix seconds.
+    `deadline` is in Unix seconds. `approved` is the hash of the arguments that a person has
+    approved. `round` counts how often a person has said that the effect, which was in doubt, did
+    not happen: the call is then begun anew.
     """
 
     tool: str
@@ -39,6 +44,8 @@ class CallTool(ToolMessage, frozen=True, tag="call"):
     tenant: str
     arguments: dict[str, Any]
     deadline: float
+    approved: str | None = None
+    round: int = 0
 
 
 class Busy(ToolMessage, frozen=True, tag="busy"):
@@ -57,6 +64,12 @@ class Pending(ToolMessage, frozen=True, tag="pending"):
     until: float
 
 
+class NeedsApproval(ToolMessage, frozen=True, tag="needs_approval"):
+    """Not begun: send the call again with `approved`, once a person has agreed. `why` is shown."""
+
+    why: str = ""
+
+
 class ToolResult(ToolMessage, frozen=True, tag="result"):
     """The typed value, and `content`: the text of it that a model reads."""
 
@@ -71,7 +84,7 @@ class ToolRefused(ToolMessage, frozen=True, tag="error"):
     message: str
 
 
-ToolReply = Busy | Working | Pending | ToolResult | ToolRefused
+ToolReply = Busy | Working | Pending | NeedsApproval | ToolResult | ToolRefused
 ToolOutcome = ToolResult | ToolRefused
 
 

@@ -5,7 +5,7 @@ so a cycle cannot be written. Where the meaning is clear, other words are taken:
 
     as written                                      taken as
     `depends_on`, `dependencies`                    `needs`
-    `task`, `description`                           `instruction`
+    `task`, `description`, `question`               `instruction`
     `arguments`                                     `args`
     a number as id or need                          the same as text
     one need or tool name without a list            a list of one
@@ -20,6 +20,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from galerne.core.answers import check_schema
 from galerne.errors import InvalidInputError
 from galerne.messages.ids import TaskId, is_id, is_reserved
 from galerne.messages.plan import Rejected, TaskSpec
@@ -30,6 +31,8 @@ from galerne.planner.refs import referenced_tasks
 MAX_TASKS: Final = 200
 MAX_INSTRUCTION: Final = 8_000
 """Characters: about a page and a half more than any good instruction has."""
+MAX_TIMEOUT: Final = 366 * 86_400.0
+"""Seconds: a year."""
 MAX_EXCERPT: Final = 1_000
 """Characters of a rejected object that are kept."""
 ALIASES: Final = {
@@ -37,6 +40,7 @@ ALIASES: Final = {
     "dependencies": "needs",
     "task": "instruction",
     "description": "instruction",
+    "question": "instruction",
     "arguments": "args",
 }
 
@@ -64,7 +68,7 @@ def check_task(
     try:
         fields = _canonical(value)
         task_id = _id(fields.get("id"), "id")
-        task = _task(task_id, fields, tools)
+        task = _with_limits(_task(task_id, fields, tools), fields)
         task = _with_needs(task, fields, before)
         _check_free(task, before, taken)
     except _RefusedError as refusal:
@@ -106,8 +110,10 @@ def _task(task_id: TaskId, fields: Mapping[str, Any], tools: Mapping[str, ToolSp
             return _agent_task(task_id, instruction, fields, tools)
         case "tool":
             return _tool_task(task_id, instruction, fields, tools)
-        case "plan" | "ask" as kind:
-            raise _RefusedError(f"kind {kind!r} is not served: use 'agent' or 'tool'")
+        case "ask":
+            return _ask_task(task_id, instruction, fields)
+        case "plan":
+            raise _RefusedError("kind 'plan' is not served: use 'agent' or 'tool'")
         case "answer":
             raise _RefusedError("the job's answer is written for you: leave this task out")
         case other:
@@ -151,6 +157,40 @@ def _tool_task(
     if fault:
         raise _RefusedError(f"{tool.name}: {fault}")
     return TaskSpec(id=task_id, kind="tool", instruction=instruction, tool=tool.name, args=args)
+
+
+def _ask_task(task_id: TaskId, instruction: str, fields: Mapping[str, Any]) -> TaskSpec:
+    if not instruction:
+        raise _RefusedError("instruction is empty: write the question that a person is to answer")
+    output = fields.get("output")
+    if output is None:
+        return TaskSpec(id=task_id, kind="ask", instruction=instruction)
+    try:
+        schema = msgspec.convert(output, dict[str, Any])
+        check_schema(schema)
+    except msgspec.ValidationError as error:
+        raise _RefusedError('output must be a JSON Schema, like {"type": "integer"}') from error
+    except InvalidInputError as error:
+        raise _RefusedError(f"output: {error}") from error
+    return TaskSpec(id=task_id, kind="ask", instruction=instruction, output=schema)
+
+
+def _with_limits(task: TaskSpec, fields: Mapping[str, Any]) -> TaskSpec:
+    """The task with its time, and whether a person is asked before it starts."""
+    timeout, approve = fields.get("timeout"), fields.get("approve", False)
+    if not isinstance(approve, bool):
+        raise _RefusedError("approve is true or false")
+    if approve and task.kind == "ask":
+        raise _RefusedError("a task of kind 'ask' waits for a person anyway: leave approve out")
+    if timeout is not None and not _is_time(timeout):
+        raise _RefusedError("timeout must be a number of seconds above 0")
+    seconds = None if timeout is None else float(timeout)
+    return msgspec.structs.replace(task, timeout=seconds, approve=approve)
+
+
+def _is_time(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 < value <= MAX_TIMEOUT
 
 
 def _tool(name: Any, tools: Mapping[str, ToolSpec]) -> ToolSpec:

@@ -1,21 +1,32 @@
 """From the SUBMIT stream into the log: jobs become `submitted`, commands become facts.
 
-    message ──▶ decoded ──▶ checked ──▶ `submitted`
+    message ──▶ decoded ──▶ checked ──▶ `submitted`, and it comes again later ◀─┐ still in progress
+                   │           │                                           └────────┘
+                   │           │                                 └─ over: acknowledged
                    │           └─ a bad goal, tool or size ─▶ `end`, which says why
-                   └─ unusable ─▶ quarantine, and `end` where its job can still be told
+                   ├─ unusable ─▶ quarantine, and `end` where its job can still be told
+                   └─ delivered too often without an answer: it kills who reads it ─▶ the same
+
+The request of a job in progress is not acknowledged before the job is over, by whoever ends it, so
+that the server counts a tenant's jobs in progress (`bus.tenants`). It comes again now and then,
+which makes up for lost acknowledgements and dead coordinators.
 
 A refusal never ends a job that was admitted before, and a refused id stays refused.
 """
 
-import re
 from collections.abc import Awaitable, Callable
-from itertools import islice
+from typing import NoReturn
 
-import msgspec
+import anyio
 
 from galerne.bus.connection import Bus
-from galerne.bus.log import FactLog
+from galerne.bus.job_blobs import JobBlobs
+from galerne.bus.log import FactLog, Record
 from galerne.bus.queue import Delivery
+from galerne.bus.tenants import request_of
+from galerne.client import queued
+from galerne.core.answers import check_answer
+from galerne.core.asks import check_verdict
 from galerne.errors import (
     InvalidInputError,
     InvalidMessageError,
@@ -25,182 +36,151 @@ from galerne.errors import (
 )
 from galerne.logs import get_logger
 from galerne.messages.codec import decode_command, decode_submit
-from galerne.messages.facts import PRIORITIES, Cancelled, Ended, JobSpec, Submitted
-from galerne.messages.ids import JobId, TenantId, check_id, job_id_of_key
+from galerne.messages.facts import Asked, Cancelled, Decided, Ended, Submitted
+from galerne.messages.ids import JobId, TaskId, TenantId, check_id
 from galerne.messages.plan import Usage
-from galerne.messages.requests import Submit
+from galerne.messages.requests import Cancel, Decide, Submit
 from galerne.messages.subjects import JobAddress
 from galerne.runtime.quarantine import Quarantine
+from galerne.runtime.submissions import checked, job_in, job_of, why_unusable
 
 log = get_logger("galerne.runtime.admission")
 
-UNADMITTED = 20
-"""Deliveries of a command for a job that is not in the log yet: it may still be queued."""
-
-_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[{}\[\],:]|[^\s"{}\[\],:]+', re.DOTALL)
-"""Strings (the last may lack its closing quote), brackets, separators, other scalars."""
-_LEGIBLE = 200_000
-"""Tokens: a hostile message is not worth more time."""
-_PROBLEM = re.compile(r"(?P<problem>.*) - at `\$\.(?P<field>\w+)")
-_MUST_BE = {
-    "goal": "text",
-    "job": "text",
-    "key": "text",
-    "inputs": "an object",
-    "tools": "a list of names",
-    "priority": f"{', '.join(PRIORITIES[:-1])} or {PRIORITIES[-1]}",
-}
-
-
-def job_id(job: str | None, key: str | None, tenant: TenantId) -> JobId:
-    """The id that a message gives its job. Raises InvalidInputError with what to change."""
-    if job is not None:
-        return JobId(check_id(job, "the job's id"))
-    if key is not None:
-        return job_id_of_key(tenant, key)
-    raise InvalidInputError("neither `job` nor `key` is given: the job would have no id")
-
-
-def checked(submit: Submit) -> None:
-    """Whether a coordinator can begin it. Raises InvalidInputError with what to change."""
-    if not submit.goal.strip():
-        raise InvalidInputError("the goal is empty: say what is to be done")
-    for name in submit.tools or ():
-        check_id(name, "the tool")
-
-
-def job_of(submit: Submit, tenant: TenantId) -> JobSpec:
-    """The job that a message asks for. Raises InvalidInputError where its id is not usable."""
-    return JobSpec(
-        id=job_id(submit.job, submit.key, tenant),
-        tenant=tenant,
-        goal=submit.goal,
-        key=submit.key,
-        inputs=submit.inputs,
-        tools=submit.tools,
-        priority=submit.priority,
-    )
-
-
-def job_in(data: bytes, tenant: TenantId) -> JobId | None:
-    """The id that a submit message of no other use still tells, None where it does not.
-
-    Looks at the outermost strings only, so numbers of any size, nesting of any depth and broken
-    escapes elsewhere do no harm.
-    """
-    fields = _outer_fields(data)
-    try:
-        if _text(fields, "type") not in {None, "submit"}:
-            return None
-        job = _text(fields, "job")
-        return job_id(job, _text(fields, "key") if job is None else None, tenant)
-    except (msgspec.MsgspecError, UnicodeDecodeError, InvalidInputError):
-        return None
-
-
-def _text(fields: dict[str, bytes], name: str) -> str | None:
-    return msgspec.json.decode(fields.get(name, b"null"), type=str | None)
-
-
-def _outer_fields(data: bytes) -> dict[str, bytes]:
-    """Field → the first token of its value, of the outermost object as far as it is legible."""
-    fields: dict[str, bytes] = {}
-    name: bytes | None = None
-    opened: list[bytes] = []
-    for match in islice(_TOKENS.finditer(data), _LEGIBLE):
-        token = match[0]
-        outermost = opened == [b"{"]
-        if token in b"]}":
-            if not opened or outermost:
-                break
-            opened.pop()
-        elif token in b"[{":
-            if outermost and name is not None:
-                fields[name.decode("utf-8", "replace")] = token
-            opened.append(token)
-        elif not opened:
-            break
-        elif outermost and token == b",":
-            name = None
-        elif outermost and token != b":":
-            if name is None:
-                name = token.strip(b'"')
-            else:
-                fields[name.decode("utf-8", "replace")] = token
-    return fields
-
-
-def why_unusable(error: str) -> str:
-    """What to change in a submit message, from the decoder's reason. One line."""
-    reason = error.removeprefix("this is not a submit message: ")
-    found = _PROBLEM.match(reason)
-    if found is None:
-        if "recursion" in reason:
-            return "it is nested too deeply: make the inputs flatter"
-        if missing := re.search(r"missing required field `(\w+)`", reason):
-            return f"{missing[1]} is missing"
-        return f"it is not JSON in UTF-8 ({reason}): look for a cut text or a broken escape"
-    field = found["field"]
-    if found["problem"].endswith("out of range"):
-        return f"{field} holds a number that is out of range: send it as text"
-    if field in _MUST_BE:
-        return f"{field} must be {_MUST_BE[field]}"
-    return f"{field} is not usable ({found['problem']})"
+DEADLY = 10
+"""Deliveries without an answer after which a message counts as one that kills who reads it."""
+AGAIN = 6
+"""Times `ack_wait` after which the request of a job in progress is looked at again: a minute."""
 
 
 class Admission:
-    """Handles deliveries of the two consumers of the SUBMIT stream."""
+    """Handles what the consumers of the SUBMIT stream deliver; `ack_wait` is theirs, in seconds."""
 
     def __init__(
-        self, bus: Bus, facts: FactLog, quarantine: Quarantine, clock: Callable[[], float]
+        self,
+        bus: Bus,
+        facts: FactLog,
+        quarantine: Quarantine,
+        clock: Callable[[], float],
+        ack_wait: float,
     ) -> None:
         self._bus = bus
         self._facts = facts
         self._quarantine = quarantine
         self._clock = clock
+        self._ack_wait = ack_wait
+        self._handled: set[Delivery] = set()
 
     async def admit(self, delivery: Delivery) -> None:
-        """One submit message, to its acknowledgement."""
-        await self._settle(delivery, self._admit)
+        """One submit message: acknowledged, or kept until its job is over."""
+        if await self._settle(delivery, self._admit):
+            delivery.retry(AGAIN * self._ack_wait)
+        else:
+            delivery.ack()
 
     async def command(self, delivery: Delivery) -> None:
         """One command, to its acknowledgement."""
         await self._settle(delivery, self._command)
+        delivery.ack()
+
+    async def keep(self) -> None:
+        """Say of what takes its time that it is being worked on, until cancelled.
+
+        So a message that is delivered again and again has met dying coordinators, not a slow bus.
+        """
+        while True:
+            before = set(self._handled)
+            await anyio.sleep(self._ack_wait / 3)
+            for delivery in before & self._handled:
+                delivery.keep()
+
+    async def put_aside(self, subject: str, data: bytes, *, unless_readable: bool = False) -> bool:
+        """Quarantine a message, and refuse its job where that can be told; gives whether it was.
+
+        Raises TransientError where it cannot be kept.
+        """
+        try:
+            await self._decoded(data, self._tenant(subject))
+        except PermanentError as error:
+            await self._quarantine.put(subject, data, str(error))
+            return True
+        if not unless_readable:
+            await self._quarantine.put(subject, data, "it names no tenant")
+        return not unless_readable
 
     async def _settle(
-        self, delivery: Delivery, handle: Callable[[Delivery], Awaitable[None]]
-    ) -> None:
-        """What cannot be used is quarantined; what the bus could not take comes again."""
+        self, delivery: Delivery, handle: Callable[[Delivery], Awaitable[bool]]
+    ) -> bool:
+        """What `handle` says; waits while the bus cannot take it; quarantines what is unusable."""
+        self._handled.add(delivery)
         try:
-            try:
-                await handle(delivery)
-            except PermanentError as error:
-                await self._quarantine.put(delivery.subject, delivery.data, str(error))
-            await delivery.ack()
-        except TransientError as error:
-            await delivery.retry(error.retry_after or 1.0)
+            while True:
+                try:
+                    return await self._handle(delivery, handle)
+                except TransientError as error:
+                    log.debug("a request waits for the bus", error=str(error))
+                    await anyio.sleep(error.retry_after or 1.0)
+        finally:
+            self._handled.discard(delivery)
 
-    async def _admit(self, delivery: Delivery) -> None:
-        tenant = self._tenant(delivery)
+    async def _handle(
+        self, delivery: Delivery, handle: Callable[[Delivery], Awaitable[bool]]
+    ) -> bool:
+        try:
+            return await handle(delivery)
+        except PermanentError as error:
+            await self._quarantine.put(delivery.subject, delivery.data, str(error))
+            return False
+
+    async def _admit(self, delivery: Delivery) -> bool:
+        """Whether its job is in progress."""
+        tenant = self._tenant(delivery.subject)
+        if delivery.delivered > DEADLY and not await self._is_admitted(delivery, tenant):
+            await self._refuse_deadly(delivery, tenant)
         submit = await self._decoded(delivery.data, tenant)
         job = job_of(submit, tenant)
         address = self._address(tenant, job.id)
         if await self._facts.last(address, "end") is not None:
             log.info("already known: a job that is over", job=job.id)
-            return
+            return False
+        begun = Submitted(job=job, at=self._clock(), ticket=delivery.reply)
         try:
             checked(submit)
-            stands = await self._facts.write(address, Submitted(job=job, at=self._clock()))
+            await JobBlobs(self._bus, tenant, job.id).check(submit.inputs)
+            stands = await self._facts.write(address, begun)
         except PermanentError as error:
             await self._refuse(tenant, job.id, str(error))
-            return
+            return False
         if stands is None:
             log.info("admitted", job=job.id, tenant=tenant)
-        elif stands.fact is None:
+            return True
+        if stands.fact is None:
             why = f"its log begins with an unreadable message ({stands.error})"
             await self._refuse(tenant, job.id, why)
-        else:
-            log.info("already known: the same job", job=job.id)
+            return False
+        if self._is_request(delivery, stands):
+            return True
+        log.info("already known: the same job", job=job.id)
+        return False
+
+    async def _is_admitted(self, delivery: Delivery, tenant: TenantId) -> bool:
+        """Whether its job stands in the log, found without decoding what may be deadly."""
+        job = job_in(delivery.data, tenant)
+        if job is None:
+            return False
+        begun = await self._facts.last(self._address(tenant, job), "submitted")
+        return begun is not None and self._is_request(delivery, begun)
+
+    def _is_request(self, delivery: Delivery, begun: Record) -> bool:
+        """Whether a job began with this very message, and not with another of the same job."""
+        ticket = begun.fact.ticket if isinstance(begun.fact, Submitted) else None
+        return request_of(ticket, self._bus.subjects.stream("SUBMIT")) == delivery.sequence
+
+    async def _refuse_deadly(self, delivery: Delivery, tenant: TenantId) -> NoReturn:
+        why = _never_acknowledged(delivery)
+        job = job_in(delivery.data, tenant)
+        if job is not None:
+            await self._refuse(tenant, job, f"the job was refused: its request {why}")
+        raise InvalidMessageError(f"it {why}")
 
     async def _decoded(self, data: bytes, tenant: TenantId) -> Submit:
         """Raises InvalidMessageError, after the job was refused where its id can be told."""
@@ -227,21 +207,62 @@ class Admission:
     def _address(self, tenant: TenantId, job: JobId) -> JobAddress:
         return self._bus.subjects.address(tenant, job)
 
-    async def _command(self, delivery: Delivery) -> None:
+    async def _command(self, delivery: Delivery) -> bool:
+        """Always False: nothing of a command is left once it is a fact."""
+        if delivery.delivered > DEADLY:
+            raise InvalidMessageError(f"it {_never_acknowledged(delivery)}")
         command = decode_command(delivery.data)
         job = JobId(check_id(command.job, "the job's id"))
-        address = self._address(self._tenant(delivery), job)
-        if await self._facts.last(address, "submitted") is None:
-            if delivery.delivered < UNADMITTED:
-                raise TransientError(f"job {job} is not admitted yet", retry_after=0.25)
-            raise NotFoundError(f"there is no job {job}")
-        if await self._facts.last(address, "end") is None:
-            await self._facts.write(address, Cancelled(why=command.why, at=self._clock()))
-            log.info("cancelled", job=job)
+        address = self._address(self._tenant(delivery.subject), job)
+        waits = await queued.require(self._bus, address) is not None
+        if await self._facts.last(address, "end") is not None:
+            return False
+        match command:
+            case Cancel(why=why) if waits:  # it may wait for long, and is not to begin at all
+                now = self._clock()
+                ended = Ended(status="cancelled", usage=Usage(), at=now, error=why)
+                await self._facts.write(address, ended)
+                log.info("cancelled before it began", job=job)
+            case Cancel(why=why):
+                await self._facts.write(address, Cancelled(why=why, at=self._clock()))
+                log.info("cancelled", job=job)
+            case Decide():
+                await self._decide(address, command)
+        return False
 
-    def _tenant(self, delivery: Delivery) -> TenantId:
-        tenant = delivery.subject.rpartition(".")[2]
+    async def _decide(self, address: JobAddress, command: Decide) -> None:
+        """A person's word, if it fits the question. Raises InvalidInputError, NotFoundError."""
+        task = TaskId(check_id(command.task, "the task's id"))
+        key = f"{task}.{command.n}.{command.round}"
+        asked = await self._facts.last(address, f"ask.{key}")
+        if asked is None or not isinstance(asked.fact, Asked):
+            raise NotFoundError(f"job {address.job} has no question {key}")
+        check_verdict(asked.fact, command.verdict, command.hash)
+        if command.verdict == "answered":
+            check_answer(command.value, asked.fact.output)
+        decided = Decided(
+            task=task,
+            n=command.n,
+            round=command.round,
+            verdict=command.verdict,
+            value=command.value,
+            why=command.why,
+            by=command.by,
+            at=self._clock(),
+        )
+        stands = await self._facts.write(address, decided)
+        if stands is not None:
+            log.warning("already decided: the first word stands", job=address.job, question=key)
+        else:
+            log.info("decided", job=address.job, question=key, verdict=command.verdict)
+
+    def _tenant(self, subject: str) -> TenantId:
+        tenant = subject.rpartition(".")[2]
         try:
             return TenantId(check_id(tenant, "the tenant"))
         except InvalidInputError as error:
             raise InvalidMessageError(str(error)) from error
+
+
+def _never_acknowledged(delivery: Delivery) -> str:
+    return f"was delivered {delivery.delivered} times and never acknowledged"

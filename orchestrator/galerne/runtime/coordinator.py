@@ -10,6 +10,7 @@ loses. Each part's consumer counts its deliveries, so a gap in the count means t
 took some of them, and everything remembered of that part is read anew.
 """
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -18,22 +19,26 @@ import anyio.abc
 from galerne.bus.connection import Bus
 from galerne.bus.log import FactLog, Record, record_of
 from galerne.bus.queue import Delivery, StandingPull
-from galerne.bus.topology import ADMIT, COMMANDS, part_consumer
+from galerne.bus.topology import COMMANDS, part_consumer
 from galerne.core.shares import own_parts
 from galerne.errors import InvalidMessageError, TransientError
 from galerne.logs import get_logger
 from galerne.messages.codec import decode_coordinator_present, encode
 from galerne.messages.live import CoordinatorPresent
-from galerne.runtime.admission import Admission
+from galerne.runtime.admission import DEADLY, Admission
 from galerne.runtime.jobs import Jobs
 from galerne.runtime.presence import Heard, announce, listen
 from galerne.runtime.quarantine import Quarantine
+from galerne.runtime.retention import Retention
+from galerne.runtime.tenants import Tenants
 from galerne.settings import Settings
 
 log = get_logger("galerne.runtime.coordinator")
 
 WINDOW = 256
 """Facts of one part that may be on their way at a time."""
+SURVIVED = 10_000
+"""Redelivered facts that a replica remembers to have seen."""
 SETTLE = 0.2
 """Seconds that a new replica listens for others before it takes its share."""
 
@@ -59,13 +64,22 @@ class Coordinator:
         self._heard: Heard[CoordinatorPresent] = Heard(settings.coordinator.presence)
         facts = FactLog(bus)
         self._quarantine = Quarantine(bus, me, clock)
-        self._admission = Admission(bus, facts, self._quarantine, clock)
+        wait = settings.coordinator.ack_wait
+        self._admission = Admission(bus, facts, self._quarantine, clock, wait)
         self._jobs = Jobs(bus, facts, settings, clock)
         self._parts: dict[int, Part] = {}
+        self._survived: OrderedDict[int, None] = OrderedDict()
+        self._retention = Retention(bus, settings.retention, clock)
         self._changed = anyio.Event()
 
     async def run(self, stop: anyio.Event, started: anyio.Event) -> None:
         """Serve until `stop` is set."""
+        try:
+            await self._serve(stop, started)
+        finally:
+            self._jobs.leave()
+
+    async def _serve(self, stop: anyio.Event, started: anyio.Event) -> None:
         async with anyio.create_task_group() as tasks:
             await listen(self._bus, "coordinator", self._hear)
             presence = self._settings.coordinator.presence
@@ -73,6 +87,8 @@ class Coordinator:
             self._start_admission(tasks)
             tasks.start_soon(self._share, tasks)
             tasks.start_soon(self._sweep)
+            tasks.start_soon(self._jobs.keep_time)
+            tasks.start_soon(self._retention.run, self._parts.keys)
             started.set()
             log.info("serving", partitions=self._bus.subjects.partitions)
             await stop.wait()
@@ -97,17 +113,21 @@ class Coordinator:
     # new jobs and commands: every replica takes some
 
     def _start_admission(self, tasks: anyio.abc.TaskGroup) -> None:
-        stream = self._bus.subjects.stream("SUBMIT")
-        for consumer, handle in (
-            (ADMIT, self._admission.admit),
-            (COMMANDS, self._admission.command),
-        ):
-            pull = self._admitting(stream, consumer, handle, tasks)
-            tasks.start_soon(pull.run)
+        commands = self._requests(COMMANDS, self._admission.command, tasks)
+        tasks.start_soon(commands.run)
+        tasks.start_soon(self._admission.keep)
+        tenants = Tenants(
+            self._bus,
+            self._settings,
+            self._admission,
+            lambda consumer: self._requests(consumer, self._admission.admit, tasks),
+            with_jobs=self._jobs.tenants,
+            clears=lambda: 0 in self._parts,
+        )
+        tasks.start_soon(tenants.run, tasks)
 
-    def _admitting(
+    def _requests(
         self,
-        stream: str,
         consumer: str,
         handle: Callable[[Delivery], Awaitable[None]],
         tasks: anyio.abc.TaskGroup,
@@ -117,13 +137,14 @@ class Coordinator:
                 await handle(delivery)
             except Exception:
                 log.exception("a request could not be handled", subject=delivery.subject[:200])
-                await delivery.retry(5.0)
+                delivery.retry(5.0)
             finally:
                 pull.release()
 
-        async def on_delivery(delivery: Delivery) -> None:
+        def on_delivery(delivery: Delivery) -> None:
             tasks.start_soon(settle, delivery)
 
+        stream = self._bus.subjects.stream("SUBMIT")
         pull = StandingPull(self._bus, stream, consumer, WINDOW, on_delivery, manual=True)
         return pull
 
@@ -144,8 +165,8 @@ class Coordinator:
                 await self._changed.wait()
 
     def _take(self, number: int, tasks: anyio.abc.TaskGroup) -> None:
-        async def on_delivery(delivery: Delivery) -> None:
-            await self._on_fact(part, delivery, tasks)
+        def on_delivery(delivery: Delivery) -> None:
+            self._on_fact(part, delivery, tasks)
 
         pull = StandingPull(
             self._bus,
@@ -171,37 +192,61 @@ class Coordinator:
 
     # facts
 
-    async def _on_fact(self, part: Part, delivery: Delivery, tasks: anyio.abc.TaskGroup) -> None:
+    def _on_fact(self, part: Part, delivery: Delivery, tasks: anyio.abc.TaskGroup) -> None:
         expected, part.consumed = part.consumed, delivery.consumer_sequence
         if expected is not None and delivery.consumer_sequence != expected + 1:
             log.debug("another replica took facts of this part", part=part.number)
             self._jobs.forget_part(part.number)
             tasks.start_soon(self._jobs.resume, part.number)
-        record = await self._readable(delivery)
-        if record is not None:
-            await self._jobs.on_fact(record, delivery, tasks)
-
-    async def _readable(self, delivery: Delivery) -> Record | None:
-        """The record, or None where the message is quarantined as it belongs to no job."""
-        subjects = self._bus.subjects
-        error: str | None = None
-        record: Record | None = None
+        if self._is_deadly(delivery):
+            error = f"it was delivered {delivery.delivered} times and never acknowledged"
+            tasks.start_soon(self._put_aside, delivery, error, None, tasks)
+            return
         try:
             record = record_of(
-                subjects, delivery.subject, delivery.data, delivery.sequence, delivery.at
+                self._bus.subjects, delivery.subject, delivery.data, delivery.sequence, delivery.at
             )
-            error = record.error
         except InvalidMessageError as problem:
-            error = str(problem)
-        if error is not None:
-            try:
-                await self._quarantine.put(delivery.subject, delivery.data, error)
-            except TransientError:
-                await delivery.retry(1.0)
-                return None
+            tasks.start_soon(self._put_aside, delivery, str(problem), None, tasks)
+            return
+        if record.error is None:
+            self._jobs.on_fact(record, delivery, tasks)
+        else:
+            tasks.start_soon(self._put_aside, delivery, record.error, record, tasks)
+
+    def _is_deadly(self, delivery: Delivery) -> bool:
+        """Whether a fact has come so often that it may have killed whoever took it.
+
+        One that this replica has lived through before is not: then it is the bus that is slow.
+        """
+        if delivery.delivered == 1:
+            return False
+        survived = delivery.sequence in self._survived
+        self._survived[delivery.sequence] = None
+        if len(self._survived) > SURVIVED:
+            self._survived.popitem(last=False)
+        return delivery.delivered > DEADLY and not survived
+
+    async def _put_aside(
+        self,
+        delivery: Delivery,
+        error: str,
+        record: Record | None,
+        tasks: anyio.abc.TaskGroup,
+    ) -> None:
+        """Quarantine a message. With a record it still says something to its job.
+
+        The job of one without is read anew by the sweep, or by the part's next owner.
+        """
+        try:
+            await self._quarantine.put(delivery.subject, delivery.data, error)
+        except TransientError:
+            delivery.retry(1.0)
+            return
         if record is None:
-            await delivery.ack()
-        return record
+            delivery.ack()
+        else:
+            self._jobs.on_fact(record, delivery, tasks)
 
     async def _sweep(self) -> None:
         """Look again at jobs that have not moved: a missed wake costs time, never the job."""

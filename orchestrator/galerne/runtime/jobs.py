@@ -2,27 +2,43 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 
 import anyio
 import anyio.abc
+import msgspec
 
 from galerne.bus.connection import Bus
 from galerne.bus.log import FactLog, Record
 from galerne.bus.queue import Delivery
-from galerne.core.decide import decide
+from galerne.bus.tenants import redeem
+from galerne.core import ends
+from galerne.core.decide import decide, due, due_of_job, overdue
+from galerne.core.rules import Rules
 from galerne.core.state import JobState, fold
 from galerne.core.unreadable import meaning
-from galerne.errors import PermanentError, TransientError
+from galerne.errors import GalerneError, PermanentError, TooLargeError, TransientError
+from galerne.faults import reach
 from galerne.logs import get_logger
-from galerne.messages.facts import AnyFact, Ended, Submitted
+from galerne.messages.facts import AnyFact, Ended, Ready, Submitted
+from galerne.messages.ids import TenantId
 from galerne.messages.plan import Usage
 from galerne.messages.subjects import JobAddress
+from galerne.runtime.blobs import LargeValues
+from galerne.runtime.timers import Timers
 from galerne.settings import Settings
 
 log = get_logger("galerne.runtime.jobs")
 
 REMEMBERED = 10_000
 """Ended jobs whose late facts are acknowledged without reading their logs again."""
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """A fact to write, and the id under which every try is the same write."""
+
+    fact: AnyFact
+    message_id: str
 
 
 class Known:
@@ -33,6 +49,7 @@ class Known:
         self.state = JobState()
         self.moved = now
         self.sequence = 0
+        self.ticket: str | None = None
 
 
 class Jobs:
@@ -43,6 +60,7 @@ class Jobs:
     ) -> None:
         self._bus = bus
         self._facts = facts
+        self._large = LargeValues(bus)
         self._settings = settings
         self._clock = clock
         self._known: dict[JobAddress, Known] = {}
@@ -50,31 +68,75 @@ class Jobs:
         self._ended: OrderedDict[JobAddress, None] = OrderedDict()
         self._writing = 0
         self._quiet = anyio.Event()
+        self._left = False
+        worker = settings.worker
+        self._rules = Rules(max_attempts=worker.max_attempts, ask_timeout=worker.ask_timeout)
+        self._timers = Timers()
+        self._timers_changed = anyio.Event()
 
-    async def on_fact(self, record: Record, delivery: Delivery, tasks: anyio.abc.TaskGroup) -> None:
+    def on_fact(self, record: Record, delivery: Delivery, tasks: anyio.abc.TaskGroup) -> None:
         """One fact of a part that this replica looks after."""
         job = record.address
-        if job in self._ended:
-            await delivery.ack()
+        begins = isinstance(record.fact, Submitted)
+        if job in self._ended and not begins:  # one that begins was purged and came again
+            delivery.ack()
             return
         if job in self._loading:
             self._loading[job].append(delivery)
             return
         known = self._known.get(job)
-        fresh = isinstance(record.fact, Submitted) and delivery.delivered == 1
+        fresh = begins and delivery.delivered == 1 and job not in self._ended
+        self._ended.pop(job, None)
         if known is None and not fresh:
             self._loading[job] = [delivery]
             tasks.start_soon(self._load, record.address)
             return
         if known is None:
-            known = self._known[job] = Known(record.address, anyio.current_time())
-        _fold_record(known, record, anyio.current_time())
+            known = self._known[job] = Known(record.address, self._bus.now())
+        self._fold(known, record)
         lacking = self._decide(known)
-        if lacking:
-            self._writing += 1
-            tasks.start_soon(self._write, known, lacking, [delivery])
+        if _is_bad_end(lacking):
+            self._known.pop(job)
+            self._loading[job] = [delivery]
+            tasks.start_soon(self._load, job)
+        elif lacking:
+            self._post(known, lacking, delivery, tasks)
         else:
-            await delivery.ack()
+            delivery.ack()
+            if known.state.ended is not None:  # another has ended it
+                tasks.start_soon(self._close, known)
+
+    def _post(
+        self,
+        known: Known,
+        lacking: list[AnyFact],
+        delivery: Delivery,
+        tasks: anyio.abc.TaskGroup,
+    ) -> None:
+        """Write facts without waiting; those that are not stored at once are tried again."""
+        drafts = self._drafts(lacking)
+        left = len(drafts)
+        refused: list[Draft] = []
+        self._writing += 1
+
+        def settle(draft: Draft, error: GalerneError | None) -> None:
+            nonlocal left
+            left -= 1
+            if error is not None:
+                refused.append(draft)
+            if left or self._left:
+                return
+            if refused:
+                tasks.start_soon(self._write, known, refused, [delivery])
+                return
+            self._written()
+            delivery.ack()
+            if known.state.ended is not None:
+                tasks.start_soon(self._close, known)
+
+        for draft in drafts:
+            settled = partial(settle, draft)
+            self._facts.post(known.address, draft.fact, draft.message_id, settled)
 
     async def resume(self, part: int) -> None:
         """Take over the open jobs of a part: whatever its last owner left unwritten."""
@@ -94,9 +156,32 @@ class Jobs:
                 self._loading[job] = []
                 await self._load(record.address)
 
+    async def keep_time(self) -> None:
+        """Look at jobs when their timers ring, until cancelled."""
+        while True:
+            self._timers_changed = anyio.Event()
+            for address in self._timers.ring(self._clock()):
+                await self._ring(address)
+            with anyio.move_on_after(self._timers.next_in(self._clock())):
+                await self._timers_changed.wait()
+
+    async def _ring(self, address: JobAddress) -> None:
+        known = self._known.get(address)
+        if known is None:
+            return  # it is over, or somebody else's, or being read
+        reach("timer.fired")
+        late = overdue(known.state, self._clock())
+        if late:  # not folded before it stands: its worker may have been just in time
+            self._writing += 1
+            await self._write(known, self._drafts(late), [])
+            return
+        over = due_of_job(known.state)
+        if over is not None and over <= self._clock():
+            await self._read_again(known)
+
     async def sweep(self) -> None:
         """Read jobs again that have not moved for a while."""
-        limit = anyio.current_time() - self._settings.coordinator.sweep
+        limit = self._bus.now() - self._settings.coordinator.sweep
         for job, known in list(self._known.items()):
             if known.moved < limit and self._known.get(job) is known:
                 await self._read_again(known)
@@ -107,24 +192,51 @@ class Jobs:
             if known.address.part == part:
                 del self._known[job]
 
+    def tenants(self) -> set[TenantId]:
+        """Those with open jobs here."""
+        return {address.tenant for address in self._known}
+
     async def quiet(self) -> None:
         """Wait until nothing is being written."""
         while self._writing or self._loading:
             self._quiet = anyio.Event()
             await self._quiet.wait()
 
+    def leave(self) -> None:
+        """This replica ends: what is answered from now on starts nothing."""
+        self._left = True
+
     def _decide(self, known: Known) -> list[AnyFact]:
         now = self._clock()
         lacking: list[AnyFact]
         try:
-            lacking = decide(known.state, now, self._settings.worker.max_attempts)
+            lacking = decide(known.state, now, self._rules)
         except Exception as error:
             log.exception("a job cannot be decided", job=known.address.job)
-            why = f"its next step cannot be decided: {type(error).__name__}: {error}"
-            lacking = [Ended(status="failed", usage=Usage(), at=now, error=why)]
+            lacking = [ends.undecidable(error, now)]
         for fact in lacking:  # so that the next fact does not decide the same again
             fold(known.state, fact, self._clock())
+            self._set_timer(due(fact), known.address)
         return lacking
+
+    def _fold(self, known: Known, record: Record) -> None:
+        """Put what stands in the log into the job's state, and its times into the timers."""
+        known.moved = self._bus.now()
+        known.sequence = max(known.sequence, record.sequence)
+        fact = record.fact
+        if fact is None:
+            fact = meaning(record.name, record.error or "", record.at)
+        if fact is None:
+            return
+        fold(known.state, fact, record.at)
+        self._set_timer(due(fact), known.address)
+        if isinstance(fact, Submitted):
+            known.ticket = fact.ticket
+            self._set_timer(due_of_job(known.state), known.address)
+
+    def _set_timer(self, at: float | None, address: JobAddress) -> None:
+        if self._timers.add(at, address):
+            self._timers_changed.set()
 
     async def _load(self, address: JobAddress) -> None:
         """Read a job's log, decide, and serve the facts that came meanwhile."""
@@ -134,39 +246,53 @@ class Jobs:
         finally:
             del self._loading[address]
             self._quiet.set()
-        self._known[address] = known
+        reach("job.loaded")
+        if known.sequence:  # else it was purged
+            self._known[address] = known
         lacking = self._decide(known)
         self._writing += 1
-        await self._write(known, lacking, waiting)
+        await self._write(known, self._drafts(lacking), waiting)
 
     async def _read(self, address: JobAddress, waiting: list[Delivery]) -> Known:
         """The job folded from its log, which must hold all that has been delivered."""
         while True:
-            known = Known(address, anyio.current_time())
+            known = Known(address, self._bus.now())
             try:
                 for record in await self._facts.read_job(address):
-                    _fold_record(known, record, anyio.current_time())
-                if known.sequence >= max((one.sequence for one in waiting), default=0):
+                    self._fold(known, record)
+                if not await self._lacks(known, waiting):
                     return known
             except TransientError as error:
                 log.debug("a job could not be read yet", job=address.job, error=str(error))
             await anyio.sleep(0.1)  # a replica of the stream may lag behind its leader
 
-    async def _write(
-        self, known: Known, lacking: list[AnyFact], deliveries: list[Delivery]
-    ) -> None:
+    async def _lacks(self, known: Known, waiting: list[Delivery]) -> bool:
+        """Whether the log holds a delivered fact that was not among those read."""
+        unread = [one.sequence for one in waiting if one.sequence > known.sequence]
+        for sequence in unread:
+            if await self._facts.holds(sequence):
+                return True
+        return False  # what is missing was purged
+
+    async def _write(self, known: Known, drafts: list[Draft], deliveries: list[Delivery]) -> None:
         """Write facts and acknowledge what they answer."""
         try:
-            complete = await self._write_all(known, lacking)
+            complete = await self._write_all(known, drafts)
             for delivery in deliveries:
-                await delivery.ack()
+                delivery.ack()
             if not complete:  # somebody knows more than we do
                 await self._read_again(known)
             elif known.state.ended is not None:
                 await self._close(known)
         finally:
-            self._writing -= 1
-            self._quiet.set()
+            self._written()
+
+    def _written(self) -> None:
+        self._writing -= 1
+        self._quiet.set()
+
+    def _drafts(self, facts: list[AnyFact]) -> list[Draft]:
+        return [Draft(fact, self._facts.new_message_id()) for fact in facts]
 
     async def _read_again(self, known: Known) -> None:
         address = known.address
@@ -176,31 +302,43 @@ class Jobs:
             self._loading[address] = []
             await self._load(address)
 
-    async def _write_all(self, known: Known, lacking: list[AnyFact]) -> bool:
+    async def _write_all(self, known: Known, drafts: list[Draft]) -> bool:
         """Whether every fact is ours now."""
         ours: list[bool] = []
 
-        async def write(fact: AnyFact) -> None:
+        async def write(draft: Draft) -> None:
+            fact = draft.fact
             try:
-                ours.append(await self._facts.write(known.address, fact) is None)
+                stands = await self._facts.write(known.address, fact, draft.message_id)
+                ours.append(stands is None)
+            except TooLargeError as error:
+                ours.append(await self._write_fitted(known, fact, error))
             except PermanentError as error:
                 ours.append(False)
                 await self._fail(known, fact, error)
 
         async with anyio.create_task_group() as tasks:
-            for fact in lacking:
-                tasks.start_soon(write, fact)
+            for draft in drafts:
+                tasks.start_soon(write, draft)
         return all(ours)
+
+    async def _write_fitted(self, known: Known, fact: AnyFact, error: TooLargeError) -> bool:
+        """A task whose inputs do not fit a message: the largest of them are put aside."""
+        if not isinstance(fact, Ready):
+            await self._fail(known, fact, error)
+            return False
+        try:
+            fitted = await self._large.ready(known.address, fact)
+            return await self._facts.write(known.address, fitted) is None
+        except PermanentError as problem:
+            await self._fail(known, fact, problem)
+            return False
 
     async def _fail(self, known: Known, fact: AnyFact, error: PermanentError) -> None:
         """A fact that the server will never take must not leave the job waiting for it."""
-        if isinstance(fact, Ended):
-            why = f"its result cannot be stored: {error}"
-        else:
-            why = f"the next task cannot be stored: {error}"
-        log.error("a job is ended", job=known.address.job, why=why)
         for usage in (known.state.usage(), Usage()):  # the usage may be what does not fit
-            ended = Ended(status="failed", usage=usage, at=self._clock(), error=why)
+            ended = ends.unstorable(fact, error, usage, self._clock())
+            log.error("a job is ended", job=known.address.job, why=ended.error)
             try:
                 await self._facts.write(known.address, ended)
             except PermanentError as problem:
@@ -209,7 +347,7 @@ class Jobs:
                 return
 
     async def _close(self, known: Known) -> None:
-        """The job is over: forget it, and take its queued tasks away."""
+        """The job is over: forget it, let the tenant's next one begin, take its tasks away."""
         self._known.pop(known.address, None)
         self._ended[known.address] = None
         if len(self._ended) > REMEMBERED:
@@ -217,23 +355,21 @@ class Jobs:
         ended = known.state.ended
         if ended is not None:
             log.info("ended", job=known.address.job, status=ended.status)
-        if known.state.under_way:
+            await redeem(self._bus, known.ticket)
+        if known.state.under_way or (ended is not None and ended.status != "succeeded"):
             await self._purge(known.address)
 
     async def _purge(self, address: JobAddress) -> None:
         subjects = self._bus.subjects
         subject = subjects.task("*", "*", address.tenant, f"{address.job}.>")
+        reach("purge.before")
         try:
             await self._bus.api(f"STREAM.PURGE.{subjects.stream('TASKS')}", {"filter": subject})
         except TransientError as error:  # workers hear of the end anyway
             log.debug("queued tasks stay until a worker sees them", error=str(error))
+        reach("purge.after")
 
 
-def _fold_record(known: Known, record: Record, now: float) -> None:
-    known.moved = now
-    known.sequence = max(known.sequence, record.sequence)
-    fact = record.fact
-    if fact is None:
-        fact = meaning(record.name, record.error or "", record.at)
-    if fact is not None:
-        fold(known.state, fact, record.at)
+def _is_bad_end(lacking: list[AnyFact]) -> bool:
+    """An end without an answer: what was spent on the way stands in the log's steps only."""
+    return any(isinstance(fact, Ended) and fact.status != "succeeded" for fact in lacking)

@@ -12,8 +12,9 @@ import msgspec
 from galerne.bus.log import FactLog, Record
 from galerne.bus.mapping import ConflictError
 from galerne.bus.queue import Delivery
-from galerne.core.claims import GiveUp, Take, Verdict, Wait, excuse, judge_claim
+from galerne.core.claims import GiveUp, Take, Verdict, Wait, excuse, judge_claim, park
 from galerne.errors import FencedError, TransientError
+from galerne.faults import reach
 from galerne.logs import get_logger
 from galerne.messages.facts import Claimed
 from galerne.messages.ids import TaskId
@@ -50,14 +51,12 @@ class Lease:
         return self._claim.attempt
 
     async def keep(self) -> None:
-        """Renew until cancelled. Raises FencedError when somebody else holds the task."""
-        while True:
-            await anyio.sleep(self._settings.heartbeat)
-            await self.delivery.keep()
-            try:
-                await self._renew()
-            except TransientError as error:
-                log.debug("a lease could not be renewed yet", error=str(error))
+        """Renew. Raises FencedError when somebody else holds the task."""
+        self.delivery.keep()
+        try:
+            await self._renew()
+        except TransientError as error:
+            log.debug("a lease could not be renewed yet", error=str(error))
 
     async def ensure(self) -> None:
         """Before paying for anything: wait until the lease is surely ours. Raises FencedError."""
@@ -70,7 +69,9 @@ class Lease:
 
     async def give_back(self, note: str) -> None:
         """Let the next one in at once, saying why. Raises FencedError, TransientError."""
+        reach("give_back.before")
         await self._append(until=0.0, note=note)
+        reach("give_back.after")
 
     @property
     def counted(self) -> int:
@@ -90,12 +91,19 @@ class Lease:
         self._claim = claim
         return True
 
+    async def park(self, note: str) -> None:
+        """Give it back until a person has decided: no attempt is lost by that."""
+        self._claim = park(self._claim)
+        await self.give_back(note)
+
     def back_end_answered(self) -> None:
         """The back end is there: whatever was excused before is over."""
         self._claim = msgspec.structs.replace(self._claim, away_since=None)
 
     async def _renew(self) -> None:
+        reach("renew.before")
         await self._append(until=self._clock() + self._settings.lease, note=None)
+        reach("renew.after")
 
     async def _append(self, until: float, note: str | None) -> None:
         async with self._renewing:

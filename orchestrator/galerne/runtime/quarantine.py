@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from galerne.bus.connection import Bus
 from galerne.errors import GalerneError, TransientError
+from galerne.faults import reach
 from galerne.logs import get_logger
 from galerne.messages.codec import encode
 from galerne.messages.live import Quarantined
@@ -40,6 +41,7 @@ class Quarantine:
             at=self._clock(),
         )
         origin = subject.removeprefix(f"{self._bus.subjects.prefix}.").split(".")[0]
+        reach("quarantine.before")
         try:
             await self._bus.publish(self._bus.subjects.quarantine(origin), encode(record))
         except GalerneError as problem:
@@ -47,4 +49,5 @@ class Quarantine:
                 "a message could not be quarantined", subject=subject[:200], error=str(problem)
             )
             raise TransientError(f"not quarantined: {problem}") from problem
+        reach("quarantine.after")
         log.warning("a message was quarantined", subject=subject[:200], error=error[:300])

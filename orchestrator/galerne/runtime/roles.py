@@ -19,12 +19,13 @@ from galerne.bus.background import background
 from galerne.bus.connection import Bus, connect
 from galerne.bus.store import write_once
 from galerne.bus.topology import provision
+from galerne.core.budget import Prices
 from galerne.errors import InvalidSettingsError, PermanentError, UnavailableError
 from galerne.logs import get_logger
 from galerne.messages.facts import Lane
 from galerne.models import ModelClient
-from galerne.runtime.attempt import Services
 from galerne.runtime.coordinator import Coordinator
+from galerne.runtime.services import Services
 from galerne.runtime.spool import Spool, Spooled, replay, spool_folder
 from galerne.runtime.tool_caller import ToolCaller
 from galerne.runtime.tool_directory import ToolDirectory
@@ -110,7 +111,8 @@ async def _services(
         directory = ToolDirectory(bus)
         await directory.start()
         caller = ToolCaller(bus, settings.tools.heartbeat, time.time)
-        yield Services(bus, model, spool, directory, caller, time.time)
+        prices = Prices(role.input_price, role.output_price, role.max_tokens)
+        yield Services(bus, model, spool, directory, caller, time.time, prices)
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from galerne.faults import reach
 from galerne.logs import get_logger
 
 log = get_logger("galerne.runtime.spool")
@@ -42,6 +43,16 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Spooled).decode
 
 
+class _Batch:
+    """Messages that share one sync; the first of them sees to it."""
+
+    __slots__ = ("led", "synced")
+
+    def __init__(self) -> None:
+        self.led = False
+        self.synced = anyio.Event()
+
+
 class Spool:
     """One process's file. A disk that fails costs durability, never the work itself."""
 
@@ -50,7 +61,7 @@ class Spool:
         self._file: int | None = None
         self._broken = False
         self._open: set[str] = set()
-        self._synced = anyio.Event()
+        self._batch = _Batch()
         self._syncing = anyio.Lock()
 
     def open(self) -> None:
@@ -84,13 +95,24 @@ class Spool:
         """
         self._open.add(message.id)
         self._append(_encode(message) + b"\n")
-        synced = self._synced
-        async with self._syncing:
-            if synced.is_set():
-                return  # another caller's sync took this message along
-            self._synced = anyio.Event()
-            await anyio.to_thread.run_sync(self._sync)
-            synced.set()
+        reach("spool.written")
+        batch = self._batch
+        if batch.led:
+            await batch.synced.wait()
+        else:
+            await self._lead(batch)
+        reach("spool.synced")
+
+    async def _lead(self, batch: _Batch) -> None:
+        """Sync what has been written until then; shielded, because others wait for it."""
+        batch.led = True
+        try:
+            with anyio.CancelScope(shield=True):
+                async with self._syncing:
+                    self._batch = _Batch()
+                    await anyio.to_thread.run_sync(self._sync)
+        finally:
+            batch.synced.set()
 
     def confirm(self, message_id: str) -> None:
         """The bus has it. When it has everything, the file is emptied."""
@@ -98,6 +120,7 @@ class Spool:
         if not self._open and self._file is not None:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, 0)
+        reach("spool.confirmed")
 
     def _append(self, data: bytes) -> None:
         if self._file is None:
@@ -156,9 +179,13 @@ async def replay(folder: Path, publish: Callable[[Spooled], Awaitable[None]]) ->
             if not alone:
                 continue  # its process lives
             for message in read_spool(path):
+                reach("spool.replay.before")
                 await publish(message)
+                reach("spool.replay.after")
                 count += 1
+            reach("spool.remove.before")
             path.unlink(missing_ok=True)
+            reach("spool.remove.after")
     return count
 
 

@@ -4,7 +4,9 @@
          ─▶ working (repeated): go on waiting        ─▶ silence of three heartbeats: send again
          ─▶ pending until t: send again then         ─▶ result or error: done
 
-Sending the same key again is always safe: the worker's journal answers it.
+Sending the same key again is always safe: the worker's journal answers it. Time that a call spends
+behind the claim of a worker which may be dead is not taken from the tool: who performs it after
+that has as long as the first had.
 """
 
 import contextlib
@@ -13,6 +15,7 @@ from collections.abc import Callable
 
 import anyio
 import anyio.abc
+import msgspec
 
 from galerne.bus.connection import Bus, Message
 from galerne.errors import (
@@ -22,11 +25,13 @@ from galerne.errors import (
     TransientError,
     UnavailableError,
 )
+from galerne.faults import reach
 from galerne.logs import get_logger
 from galerne.messages.codec import decode_tool_reply, encode
 from galerne.messages.tools import (
     Busy,
     CallTool,
+    NeedsApproval,
     Pending,
     ToolOutcome,
     ToolRefused,
@@ -41,6 +46,8 @@ UNSERVED = 5.0
 """Seconds that a call waits for a worker of its tool before the task is given back."""
 PENDING = 1.0
 """Seconds until a key that another worker holds is asked for again."""
+LONGEST_CLAIM = 120.0
+"""Seconds that a call waits behind others' claims at most: a sane one ends long before."""
 REPLIES = 64
 """Replies of one try that wait to be read; heartbeats beyond that are dropped."""
 GRACE = 5.0
@@ -55,9 +62,11 @@ class ToolCaller:
         self._silence = heartbeat * 3.2
         self._clock = clock
 
-    async def call(self, call: CallTool) -> ToolOutcome:
+    async def call(self, call: CallTool) -> ToolOutcome | NeedsApproval:
         """The tool's answer. Raises UnavailableError (nobody serves it) and DeadlineError."""
         unserved_since: float | None = None
+        begun = self._clock()
+        allowed = call.deadline - begun
         while True:
             left = call.deadline + GRACE - self._clock()
             if left <= 0:
@@ -72,9 +81,11 @@ class ToolCaller:
             except TransientError:
                 continue  # silence: send the same key again
             match reply:
-                case ToolResult() | ToolRefused():
+                case ToolResult() | ToolRefused() | NeedsApproval():
                     return reply
                 case Pending(until=until):  # at most: its result may be there much sooner
+                    over = min(until, begun + LONGEST_CLAIM) + allowed
+                    call = msgspec.structs.replace(call, deadline=max(call.deadline, over))
                     rest = until - self._clock()
                     await anyio.sleep(min(max(rest, 0.05), PENDING, left))
                 case _:
@@ -91,9 +102,11 @@ class ToolCaller:
         reply_to = self._bus.expect(take, take, left + 1)
         try:
             with send, receive:
+                reach("tool.sent.before")
                 await self._bus.send(
                     self._bus.subjects.tool(call.tool), encode(call), reply=reply_to
                 )
+                reach("tool.sent.after")
                 while True:
                     reply = await self._next(receive, call.tool)
                     if not isinstance(reply, Working):

@@ -10,7 +10,7 @@ from galerne.runtime.presence import Heard, listen
 HEARTBEAT = 1.0
 """Seconds between a tool worker's announcements."""
 PATIENCE = 3.0
-"""Seconds that a fresh directory waits for the first announcement."""
+"""Seconds that a directory without any tool waits for an announcement: workers restart."""
 
 
 class ToolDirectory:
@@ -19,7 +19,7 @@ class ToolDirectory:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._heard: Heard[ToolsPresent] = Heard(HEARTBEAT)
-        self._since = anyio.current_time()
+        self._empty_since: float | None = anyio.current_time()
         self._changed = anyio.Event()
 
     async def start(self) -> None:
@@ -34,15 +34,20 @@ class ToolDirectory:
 
     def specs(self) -> dict[str, ToolSpec]:
         """The tools by name, in the order of their names."""
-        self._heard.expire(anyio.current_time())
+        now = anyio.current_time()
+        self._heard.expire(now)
         workers = sorted(self._heard.members().items())
+        if workers:
+            self._empty_since = None
+        elif self._empty_since is None:
+            self._empty_since = now
         found = {spec.name: spec for _, said in workers for spec in said.tools}
         return dict(sorted(found.items()))
 
     async def settled(self) -> dict[str, ToolSpec]:
-        """The tools, waiting for the first announcement if this directory is new."""
+        """The tools; where there are none at all, after waiting a little for some to come."""
         while not (specs := self.specs()):
-            left = self._since + PATIENCE - anyio.current_time()
+            left = (self._empty_since or 0.0) + PATIENCE - anyio.current_time()
             if left <= 0:
                 break
             with anyio.move_on_after(left):

@@ -2,6 +2,7 @@
 
 call ─▶ at the limit: busy
 ─▶ pure: perform, reply            (repeating it changes nothing: no journal)
+─▶ wants a person's leave, and has none for these arguments: needs_approval
 ─▶ journal has the result: reply it
 ─▶ a live claim of another worker: pending until its lease ends
 ─▶ a dead claim: `idempotent` goes on with the same key, `once` is in doubt
@@ -9,7 +10,8 @@ call ─▶ at the limit: busy
 and `working` is sent as a heartbeat as long as it takes.
 """
 
-from collections.abc import Callable, Coroutine, Mapping
+import contextlib
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from typing import Any
 
 import anyio
@@ -19,14 +21,19 @@ import structlog
 
 from galerne.bus import store
 from galerne.bus.connection import Bus, Message
+from galerne.bus.job_blobs import JobBlobs
 from galerne.bus.mapping import ConflictError
+from galerne.core.asks import arguments_hash
 from galerne.errors import GalerneError, InvalidMessageError, TransientError
+from galerne.faults import reach
 from galerne.logs import get_logger
 from galerne.messages.codec import decode_call_tool, decode_tool_reply, encode
-from galerne.messages.ids import is_id
+from galerne.messages.ids import JobId, TenantId, is_id
+from galerne.messages.subjects import JobAddress
 from galerne.messages.tools import (
     Busy,
     CallTool,
+    NeedsApproval,
     Pending,
     ToolOutcome,
     ToolRefused,
@@ -35,6 +42,7 @@ from galerne.messages.tools import (
     ToolsPresent,
     Working,
 )
+from galerne.runtime.ends import listen_for_ends
 from galerne.runtime.presence import announce
 from galerne.runtime.quarantine import Quarantine
 from galerne.runtime.spool import Spool, Spooled
@@ -83,10 +91,12 @@ class ToolHost:
         """Subjects of the claims under which an effect was begun here and is not journaled."""
         self._performing: set[str] = set()
         self._active = 0
+        self._of_jobs: dict[JobAddress, set[anyio.CancelScope]] = {}
         self._idle = anyio.Event()
 
     async def run(self, stop: anyio.Event, started: anyio.Event) -> None:
         """Serve until `stop` is set, then finish what is running within the drain time."""
+        await listen_for_ends(self._bus, self._of_jobs.__contains__, self._stop_job)
         async with anyio.create_task_group() as calls:
             subscriptions = [
                 await self._bus.subscribe(
@@ -132,8 +142,10 @@ class ToolHost:
                 _check(call, tool)
             except InvalidMessageError as error:
                 await self._reply(message, ToolRefused(code=error.code, message=str(error)))
-                await self._quarantine.put(message.subject, message.data, str(error))
+                with contextlib.suppress(TransientError):  # it has said so, and has no other place
+                    await self._quarantine.put(message.subject, message.data, str(error))
                 return
+            reach("tool.received")
             self._active += 1
             calls.start_soon(self._serve, tool, call, message)
 
@@ -141,9 +153,14 @@ class ToolHost:
 
     async def _serve(self, tool: AnyTool, call: CallTool, message: Message) -> None:
         try:
-            with structlog.contextvars.bound_contextvars(tool=call.tool, key=call.key):
+            with (
+                structlog.contextvars.bound_contextvars(tool=call.tool, key=call.key),
+                self._of_job(call),
+            ):
                 reply = await self._answer(tool, call, message)
+                reach("tool.replied.before")
                 await self._reply(message, reply)
+                reach("tool.replied.after")
         except Exception as error:
             log.exception("a tool call could not be served", key=call.key)
             why = f"the tool's worker failed inside: {type(error).__name__}"
@@ -152,12 +169,34 @@ class ToolHost:
             self._active -= 1
             self._idle.set()
 
+    @contextlib.contextmanager
+    def _of_job(self, call: CallTool) -> Generator[None]:
+        """For as long as it lasts, the end of the call's job stops it."""
+        address = self._bus.subjects.address(
+            TenantId(call.tenant), JobId(call.key.partition(".")[0])
+        )
+        with anyio.CancelScope() as scope:
+            self._of_jobs.setdefault(address, set()).add(scope)
+            try:
+                yield
+            finally:
+                self._of_jobs[address].discard(scope)
+                if not self._of_jobs[address]:
+                    del self._of_jobs[address]
+
+    async def _stop_job(self, address: JobAddress) -> None:
+        for scope in self._of_jobs.get(address, ()):
+            scope.cancel()
+
     async def _answer(self, tool: AnyTool, call: CallTool, message: Message) -> ToolReply:
         """The outcome, with heartbeats to the caller on the way."""
         reply: ToolReply | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._heartbeats, message)
-            if tool.spec.effect == "pure":
+            why = _wants_leave(tool, call)
+            if why is not None:
+                reply = NeedsApproval(why=why)
+            elif tool.spec.effect == "pure":
                 reply = await self._perform(tool, call)
             else:
                 reply = await self._alone(tool, call)
@@ -171,10 +210,18 @@ class ToolHost:
             await self._reply(message, Working(by=self._me))
 
     async def _perform(self, tool: AnyTool, call: CallTool) -> ToolOutcome:
+        job = call.key.partition(".")[0]
         context = ToolContext(
-            key=call.key, deadline=call.deadline, tenant=call.tenant, clock=self._clock
+            key=call.key,
+            deadline=call.deadline,
+            tenant=call.tenant,
+            clock=self._clock,
+            blobs=JobBlobs(self._bus, call.tenant, job),
         )
-        return await invoke(tool, call.arguments, context)
+        reach("effect.before")
+        outcome = await invoke(tool, call.arguments, context, inline=self._bus.settings.inline)
+        reach("effect.after")
+        return outcome
 
     # tools whose effect must not be repeated blindly
 
@@ -194,6 +241,8 @@ class ToolHost:
             known = await self._known(call)
             if known is not None:
                 return known
+            if call.deadline <= self._clock():
+                return Busy()  # nothing is begun, so nothing is journaled: the caller tries anew
             refusal = await self._claim(tool, call)
             if refusal is not None:
                 return refusal
@@ -210,9 +259,11 @@ class ToolHost:
         )
         with anyio.CancelScope(shield=True):  # the effect has happened: to the disk
             await self._spool.put(message)
+        reach("journal.result.before")
         stands = await store.write_once(
             self._bus, self._journal, message.subject, message.data, message.id
         )
+        reach("journal.result.after")
         self._spool.confirm(message.id)
         self._begun.discard(self._subject(call, "claim"))
         return outcome if stands is None else _outcome(stands)
@@ -231,6 +282,8 @@ class ToolHost:
             # Ours, and nothing was begun: the acknowledgement of the claim was lost.
             ours = claim.by == self._me and subject not in self._begun
             dead_at = claim.until + self._settings.worker.clock_margin
+            if tool.spec.effect == "once":  # slow is not dead: a person is not asked in vain
+                dead_at += self._settings.worker.lease
             if dead_at > self._clock() and not ours:
                 return Pending(until=dead_at)
             if tool.spec.effect == "once" and not ours:
@@ -248,7 +301,10 @@ class ToolHost:
 
     async def _write_claim(self, subject: str, expected: int) -> int:
         claim = ToolClaim(self._me, self._clock() + self._settings.worker.lease)
-        return await store.append(self._bus, self._journal, subject, encode(claim), expected)
+        reach("journal.claim.before")
+        sequence = await store.append(self._bus, self._journal, subject, encode(claim), expected)
+        reach("journal.claim.after")
+        return sequence
 
     async def _while_claimed(self, tool: AnyTool, call: CallTool) -> ToolOutcome:
         """Perform it while the claim is renewed."""
@@ -274,7 +330,7 @@ class ToolHost:
                 log.debug("a tool claim could not be renewed", error=str(error))
 
     def _subject(self, call: CallTool, entry: str) -> str:
-        return self._bus.subjects.tool_journal(call.tenant, call.key, entry)
+        return self._bus.subjects.tool_journal(call.tenant, call.key, entry, call.round)
 
     async def _reply(self, message: Message, reply: ToolReply) -> None:
         if not message.reply:
@@ -284,6 +340,14 @@ class ToolHost:
         except GalerneError as error:
             if isinstance(reply, ToolResult):
                 log.warning("a result could not be sent", error=str(error))
+
+
+def _wants_leave(tool: AnyTool, call: CallTool) -> str | None:
+    """Why a person must agree first; None where nobody must, or has, to just these arguments."""
+    why = tool.leave(call.arguments)
+    if why is None or call.approved == arguments_hash(call.tool, call.arguments):
+        return None
+    return why
 
 
 def _claim_of(stored: store.Stored) -> ToolClaim:

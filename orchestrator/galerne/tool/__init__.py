@@ -7,7 +7,7 @@ model can read: a result, or a refusal that says what to do next.
 """
 
 from galerne.tool.calling import MAX_RESULT, invoke
-from galerne.tool.context import ToolContext
+from galerne.tool.context import BlobFile, BlobStore, ToolContext
 from galerne.tool.contract import AnyTool, Tool, tool
 from galerne.tool.loading import find_tools, load_tools
 
@@ -16,6 +16,8 @@ __all__ = [
     "Tool",
     "AnyTool",
     "ToolContext",
+    "BlobFile",
+    "BlobStore",
     "invoke",
     "MAX_RESULT",
     "find_tools",

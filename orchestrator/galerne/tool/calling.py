@@ -1,43 +1,70 @@
 """One call of a tool, from JSON arguments to something that a model can read.
 
-Wrong arguments, a tool that says no, one that is too slow, one that has a bug, a result too large
-for the bus: each comes back as a `ToolRefused` whose message is one line for the model. Only the
+Wrong arguments, a tool that says no, one that is too slow, one that has a bug, a result above every
+limit: each comes back as a `ToolRefused` whose message is one line for the model. Only the
 caller's own cancellation passes through. A bug's traceback goes to the log, never to the model.
 """
 
 from functools import partial
 from inspect import iscoroutinefunction
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 import anyio.to_thread
 import msgspec
 import structlog
 
-from galerne.errors import GalerneError
+from galerne.errors import GalerneError, TooLargeError, TransientError
+from galerne.messages.blobs import (
+    check_size,
+    describe,
+    is_blob,
+    is_value,
+    packed,
+    to_blob,
+    to_value,
+    unpacked,
+)
 from galerne.messages.codec import encode
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult
-from galerne.tool.context import ToolContext
+from galerne.tool.context import MOST_IN_MEMORY, NO_BLOBS, BlobFile, ToolContext
 from galerne.tool.contract import AnyTool
 from galerne.tool.schema import signature_line
 
 MAX_RESULT = 256 * 1024
 """Bytes of an encoded `ToolResult`: half of what a message on the bus may hold by default."""
 
+_BEGINNING = 1000
+"""Characters of a result that was put aside which a model reads."""
+_PAUSE = 1.0
+"""Seconds between two tries to store a result."""
 _MAX_MESSAGE = 2000
 """Characters of a refusal: a model reads them all, and pays for them."""
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger("galerne.tool")
 
 
-async def invoke(tool: AnyTool, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
+class _Made(NamedTuple):
+    """What a tool has made; `size` in bytes as it would be sent."""
+
+    result: ToolResult
+    size: int
+
+
+async def invoke(
+    tool: AnyTool, arguments: dict[str, Any], context: ToolContext, *, inline: int = MAX_RESULT
+) -> ToolOutcome:
     """Decode, run within the tool's timeout and the call's deadline, encode.
+
+    A result of more than `inline` bytes is put aside with `context.blobs`, and the model reads
+    what it is and how it begins.
 
     Codes of a refusal: `invalid_input`, `deadline`, `too_large`, `tool_bug`, `in_doubt` (a `once`
     tool that was still at it when its time was up), or that of the GalerneError that it raised.
     """
     try:
-        keywords = tool.parameters.decode(arguments)
+        given = await _read_in(tool, arguments, context)
+        keywords = tool.parameters.decode(given, context.blobs)
     except GalerneError as error:
         return _refused(error.code, str(error))
     name, timeout = tool.spec.name, tool.spec.timeout
@@ -46,14 +73,39 @@ async def invoke(tool: AnyTool, arguments: dict[str, Any], context: ToolContext)
         return _refused("deadline", f"{name} was not begun: the call's time was already over")
     if tool.parameters.context is not None:
         keywords[tool.parameters.context] = context
+    outcome: ToolRefused | _Made | None = None
     with anyio.move_on_after(seconds):
-        return await _attempt(tool, keywords, context)
-    return _too_slow(tool, seconds)
+        outcome = await _attempt(tool, keywords, context)
+    match outcome:
+        case None:
+            return _too_slow(tool, seconds)
+        case ToolRefused():
+            return outcome
+        case _ if outcome.size <= inline:
+            return outcome.result
+        case _:
+            if context.blobs is NO_BLOBS:
+                return _too_large(tool, outcome.size, f"the limit is {inline // 1024} kB")
+            return await _put_aside(tool, outcome, context)
 
 
-async def _attempt(tool: AnyTool, keywords: dict[str, Any], context: ToolContext) -> ToolOutcome:
+async def _read_in(
+    tool: AnyTool, arguments: dict[str, Any], context: ToolContext
+) -> dict[str, Any]:
+    """The arguments, with what was put aside read where a parameter takes no file."""
+    given = dict(arguments)
+    for name, blob in tool.parameters.to_read(arguments).items():
+        if is_value(blob):
+            check_size(blob.size, name, MOST_IN_MEMORY)
+            given[name] = unpacked(blob, await context.blobs.read(blob, MOST_IN_MEMORY))
+    return given
+
+
+async def _attempt(
+    tool: AnyTool, keywords: dict[str, Any], context: ToolContext
+) -> ToolRefused | _Made:
     try:
-        return _result(tool, await _run(tool, keywords))
+        return _result(await _run(tool, keywords))
     except (Exception, SystemExit) as raised:  # noqa: BLE001  the boundary: a tool may raise anything
         error = _only_cause(raised)
         if isinstance(error, GalerneError):
@@ -70,19 +122,44 @@ async def _run(tool: AnyTool, keywords: dict[str, Any]) -> Any:
     return await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
 
 
-def _result(tool: AnyTool, value: Any) -> ToolOutcome:
-    plain = msgspec.to_builtins(value, str_keys=True, order="deterministic")
-    content = plain if isinstance(plain, str) else encode(plain).decode()
-    result = ToolResult(value=plain, content=content)
-    size = len(encode(result))
-    if size <= MAX_RESULT:
-        return result
+def _result(value: Any) -> _Made:
+    plain = msgspec.to_builtins(value, str_keys=True, order="deterministic", enc_hook=_own)
+    result = ToolResult(value=plain, content=_content(plain))
+    return _Made(result, len(encode(result)))
+
+
+def _own(value: Any) -> Any:
+    """What a type of ours is in JSON. Raises NotImplementedError."""
+    if isinstance(value, BlobFile):
+        return to_value(value.blob)
+    raise NotImplementedError(f"{type(value).__name__} is no JSON")
+
+
+def _content(plain: Any) -> str:
+    if is_blob(plain):
+        return describe(to_blob(plain))
+    return plain if isinstance(plain, str) else encode(plain).decode()
+
+
+async def _put_aside(tool: AnyTool, made: _Made, context: ToolContext) -> ToolOutcome:
+    """A large result by its name. The tool has done its work, so this is tried until it stands."""
+    data, media = packed(made.result.value)
+    while True:
+        try:
+            blob = await context.blobs.put_bytes(data, media=media)
+            break
+        except TooLargeError as error:
+            return _too_large(tool, made.size, str(error))
+        except TransientError as error:
+            _log.warning("a result cannot be stored yet", key=context.key, error=str(error))
+        await anyio.sleep(_PAUSE)
+    content = describe(blob, made.result.content[:_BEGINNING])
+    return ToolResult(value=to_value(blob), content=content)
+
+
+def _too_large(tool: AnyTool, size: int, why: str) -> ToolRefused:
     usage = signature_line(tool.spec.name, tool.spec.parameters)
-    return _refused(
-        "too_large",
-        f"the result has {size // 1024} kB, the limit is {MAX_RESULT // 1024} kB; "
-        f"ask {usage} for less",
-    )
+    return _refused("too_large", f"the result has {size // 1024} kB, {why}; ask {usage} for less")
 
 
 def _too_slow(tool: AnyTool, seconds: float) -> ToolRefused:

@@ -16,12 +16,16 @@ from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar, get_args, overload
 
 from galerne.errors import InvalidInputError
-from galerne.messages.tools import Effect, ToolSpec
+from galerne.messages.tools import Approve, Effect, ToolSpec
 from galerne.tool.parameters import Parameters, read_parameters
 from galerne.tool.schema import read_docstring
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+Leave = bool | Callable[..., bool | str]
+"""Whether a person is asked before a call: always, never, or what a function of the call's own
+arguments says; a text is shown to the person as the reason."""
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
@@ -29,11 +33,39 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 class Tool(Generic[P, R]):
     """A function that models may call. `spec` is what they are told about it."""
 
-    def __init__(self, function: Callable[P, R], spec: ToolSpec, parameters: Parameters) -> None:
+    def __init__(
+        self,
+        function: Callable[P, R],
+        spec: ToolSpec,
+        parameters: Parameters,
+        *,
+        approve: Leave = False,
+    ) -> None:
         self.function = function
         self.spec = spec
         self.parameters = parameters
+        self._approve = approve
         self.__doc__ = function.__doc__
+
+    def leave(self, arguments: dict[str, Any]) -> str | None:
+        """Why a person must agree to this call first; None where nobody has to.
+
+        Arguments that the tool would refuse need nobody's leave. A predicate that fails is taken
+        for a yes: better asked once too often.
+        """
+        if not callable(self._approve):
+            return "" if self._approve else None
+        try:
+            keywords = self.parameters.decode(arguments)
+        except InvalidInputError:
+            return None
+        try:
+            wanted = self._approve(**keywords)
+        except Exception as error:  # noqa: BLE001 - it is the tool author's code
+            return f"whether leave is needed could not be told ({type(error).__name__}: {error})"
+        if isinstance(wanted, str):
+            return wanted
+        return "" if wanted else None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself: no decoding, no deadline, no thread."""
@@ -57,6 +89,7 @@ def tool(
     name: str | None = ...,
     timeout: float = ...,
     version: str = ...,
+    approve: Leave = ...,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
@@ -68,6 +101,7 @@ def tool(
     name: str | None = None,
     timeout: float = 30.0,
     version: str = "1",
+    approve: Leave = False,
 ) -> Any:
     """Make a tool of a function, async or plain (a plain one runs in a thread).
 
@@ -75,7 +109,9 @@ def tool(
     the call's context instead. The docstring up to its first section is the description (the name
     in words, where there is none); parameters are described by `Meta(description=…)` or by the
     docstring's `Args:`. `effect` says what repeating a call would do, `timeout` is in seconds,
-    `name` defaults to the function's. Raises InvalidInputError for what cannot be a tool.
+    `name` defaults to the function's. With `approve` a person is asked before each call, or before
+    those for which a function of the same arguments says so. Raises InvalidInputError for what
+    cannot be a tool.
     """
 
     def decorate(function: Callable[..., Any]) -> AnyTool:
@@ -90,10 +126,17 @@ def tool(
             effect=effect,
             timeout=timeout,
             version=version,
+            approve=_announced(approve),
         )
-        return Tool(function, spec, parameters)
+        return Tool(function, spec, parameters, approve=approve)
 
     return decorate if function is None else decorate(function)
+
+
+def _announced(approve: Leave) -> Approve:
+    if callable(approve):
+        return "sometimes"
+    return "always" if approve else "never"
 
 
 def _check(function: Callable[..., Any], name: str, effect: str, timeout: float) -> None:

@@ -15,8 +15,9 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from galerne.errors import InvalidInputError
-from galerne.tool.context import ToolContext
+from galerne.errors import InvalidInputError, InvalidMessageError
+from galerne.messages.blobs import Blob, is_blob, to_blob
+from galerne.tool.context import NO_BLOBS, BlobFile, BlobStore, ToolContext
 from galerne.tool.schema import Schema, object_schema, signature_line, without_null
 
 _SHOWN = 60
@@ -37,8 +38,8 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     droppable: frozenset[str]
     context: str | None
 
-    def decode(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """JSON arguments as keyword arguments, defaults filled in.
+    def decode(self, arguments: Mapping[str, Any], blobs: BlobStore = NO_BLOBS) -> dict[str, Any]:
+        """JSON arguments as keyword arguments, defaults filled in; files are read from `blobs`.
 
         Raises InvalidInputError, one line for the model.
         """
@@ -48,12 +49,20 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
             if value is not None or name not in self.droppable
         }
         try:
-            decoded = _convert(given, self.struct)
+            decoded = _convert(given, self.struct, blobs)
         except msgspec.ValidationError as error:
             faults = "; ".join(self._faults(given)) or str(error)
             usage = signature_line(self.tool, self.schema)
             raise InvalidInputError(f"wrong arguments: {faults}. Call it as {usage}") from error
         return {name: getattr(decoded, name) for name in self.types}
+
+    def to_read(self, arguments: Mapping[str, Any]) -> dict[str, Blob]:
+        """The arguments that are content put aside, for parameters that want the value itself."""
+        return {
+            name: to_blob(value)
+            for name, value in arguments.items()
+            if is_blob(value) and name in self.types and _fault(value, self.types[name])
+        }
 
     def _faults(self, given: Mapping[str, Any]) -> list[str]:
         required: list[str] = self.schema.get("required", [])
@@ -149,8 +158,16 @@ def _takes_null(kind: Any) -> bool:
     return bare is Any or _fault(None, kind) is None
 
 
-def _convert(value: Any, kind: Any) -> Any:
-    return msgspec.convert(value, kind, strict=False, str_keys=True)
+def _convert(value: Any, kind: Any, blobs: BlobStore = NO_BLOBS) -> Any:
+    def own(kind: type, value: Any) -> Any:
+        if kind is not BlobFile:
+            raise NotImplementedError
+        try:
+            return BlobFile(to_blob(value), blobs)
+        except InvalidMessageError as error:
+            raise ValueError('expected content, {"$blob": 64 digits, "size": bytes}') from error
+
+    return msgspec.convert(value, kind, strict=False, str_keys=True, dec_hook=own)
 
 
 def _fault(value: Any, kind: Any) -> str | None:

@@ -14,6 +14,8 @@ from typing import Any, cast
 import msgspec
 
 from galerne.errors import InvalidInputError
+from galerne.messages.blobs import KEY
+from galerne.tool.context import BlobFile
 
 Schema = dict[str, Any]
 
@@ -30,8 +32,21 @@ def object_schema(struct: type[msgspec.Struct]) -> Schema:
 
     Raises InvalidInputError for a type that refers to itself, TypeError for one without a schema.
     """
-    (reference,), components = msgspec.json.schema_components([struct])
+    (reference,), components = msgspec.json.schema_components([struct], schema_hook=_own)
     return cast("Schema", _draft7(reference, components, ()))
+
+
+def _own(kind: type) -> Schema:
+    """The schema of a type of ours that msgspec does not know. Raises NotImplementedError."""
+    if kind is not BlobFile:
+        raise NotImplementedError
+    sha256 = {"type": "string", "description": "64 digits, as they were shown"}
+    size = {"type": "integer", "description": "bytes, as they were shown"}
+    return {
+        "type": "object",
+        "properties": {KEY: sha256, "size": size},
+        "required": [KEY, "size"],
+    }
 
 
 def _draft7(node: Any, components: Mapping[str, Any], within: tuple[str, ...]) -> Any:

@@ -9,11 +9,14 @@ from galerne.core.state import JobState, fold
 from galerne.errors import UnavailableError
 from galerne.messages.facts import (
     AnyFact,
+    Asked,
     Cancelled,
     Claimed,
+    Decided,
     Done,
     Ended,
     JobSpec,
+    JobStatus,
     PlanEnded,
     Planned,
     Ready,
@@ -84,6 +87,42 @@ def test_a_renewed_claim_says_nothing_and_one_given_back_says_why() -> None:
         f"1 is tried again: {'z' * 199}…",
         "1 is tried again: it was given back",
     ]
+
+
+def test_a_parked_task_is_not_told_as_tried_again() -> None:
+    asked = Asked(
+        task=ONE, n=2, what="approval", question="May it?", tool="pay", arguments={}, at=1.0
+    )
+    spec = TaskSpec(id=ONE, instruction="Pay")
+    ready = Ready(lane="executor", priority="normal", task=spec, goal="g", resume=1)
+    job = JobSpec(id=JobId("j"), tenant=TenantId("t"), goal="g")
+    assert said(
+        Submitted(job=job, at=0.0),
+        claim("executor-1", 1, 9.0),
+        asked,
+        claim("executor-1", 1, 0, "waits for a person's leave (1.2)"),
+        Decided(task=ONE, n=2, verdict="approved", by="anna", at=3.0),
+        ready,
+        claim("executor-2", 2, 19.0),
+        claim("executor-2", 2, 0, "the model is away"),
+        claim("executor-3", 3, 29.0),
+    ) == [
+        "j: g",
+        "1 runs on executor-1",
+        "1.2 asks for leave: pay({})\n  galerne approve j 1.2  (or: deny … --why TEXT)",
+        "1.2 is approved by anna",
+        "1 goes on, on executor-2",
+        "1 is tried again: the model is away",
+        "1 goes on, on executor-3, attempt 2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "how"),
+    [("budget_exhausted", "ran out of its budget"), ("deadline_exceeded", "ran out of time")],
+)
+def test_a_job_that_ran_out_says_of_what(status: JobStatus, how: str) -> None:
+    assert said(Ended(status=status, usage=Usage(), at=7.0)) == [f"the job {how} after "]
 
 
 def test_a_failure_says_why() -> None:

@@ -1,6 +1,7 @@
 """The tree: readable without colour, inside the screen, and never obeying what it shows."""
 
 import io
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,13 +11,15 @@ from rich.console import Console
 
 from galerne.cli.tree import fit, job_tree
 from galerne.core.view import JobView, TaskStatus, TaskView
+from galerne.messages.facts import Accounted, Asked, JobStatus, Question
 from galerne.messages.ids import TaskId
-from galerne.messages.plan import ModelUsage, Usage
+from galerne.messages.plan import Budget, ModelUsage, Usage
 
 STATUSES: tuple[TaskStatus, ...] = (
     "waiting",
     "ready",
     "running",
+    "asking",
     "succeeded",
     "failed",
     "cancelled",
@@ -98,6 +101,57 @@ def test_markup_and_escapes_in_a_goal_are_only_text() -> None:
     assert lines[-1] == "[/nonsense] done"
 
 
+def asked(what: Question, task: str = "2", n: int = 1, **more: Any) -> Asked:
+    return Asked(task=TaskId(task), n=n, what=what, question="May it?", at=1.0, **more)
+
+
+def test_open_questions_stand_under_the_tree_with_their_commands() -> None:
+    view = JobView(
+        id="j-0123456789abcdef",
+        tenant="t",
+        status="running",
+        tasks=(task("2", "asking", attempt=2, resumed=1), task("3", "asking"), task("4", "asking")),
+        asks=(
+            asked("approval", tool="pay", arguments={"usd": 4}),
+            asked("doubt", "3", tool="send", arguments={}),
+            asked("question", "4", 0),
+        ),
+        budget=Budget(calls=7, usd=0.05),
+        account=Accounted(calls=5, usd=0.012),
+        usage=Usage(models={"m": ModelUsage(5, 700, 112, 0.0031)}),
+    )
+    for height in (None, 40):
+        lines = drawn(view, height=height)
+        assert [line[0] for line in lines[1:4]] == ["?", "!", "?"]
+        assert "try" not in lines[1]
+        assert lines[4:] == [
+            '? 2.1 asks for leave: pay({"usd":4})',
+            "  galerne approve j-0123456789abcdef 2.1  (or: deny … --why TEXT)",
+            "! 3.1 is IN DOUBT, it may have happened or not: send({})",
+            "  galerne resolve j-0123456789abcdef 3.1 --happened  (or: --not, --result JSON)",
+            "? 4.0 asks you: May it?",
+            "  galerne answer j-0123456789abcdef 4.0 VALUE  (or: deny … --why TEXT)",
+            "● running · 0 of 3 tasks · 812 tokens · $0.0031 · j-0123456789abcdef",
+            "  calls 5/7 · $0.012/0.05",
+        ]
+        assert all(cell_len(line) <= 80 for line in lines)
+
+
+@pytest.mark.parametrize("status", ["budget_exhausted", "deadline_exceeded"])
+def test_what_ran_out_shows_why_and_what_it_has(status: JobStatus) -> None:
+    view = JobView(
+        id="j",
+        tenant="t",
+        status=status,
+        error="7 calls are used up",
+        result={"results": {"1": "42 words\x1b[2J"}},
+    )
+    lines = drawn(view)
+    assert status in lines[1]
+    assert lines[3] == "7 calls are used up"
+    assert lines[-1] == "1: 42 words"
+
+
 tasks = st.lists(
     st.builds(
         task,
@@ -113,11 +167,36 @@ tasks = st.lists(
 ).map(tuple)
 
 
-@given(tasks, st.integers(8, 60), st.text(max_size=400))
+asks = st.lists(
+    st.builds(
+        asked,
+        st.sampled_from(("approval", "doubt", "question")),
+        n=st.integers(0, 99),
+        tool=st.none() | st.text(max_size=90),
+        arguments=st.dictionaries(st.text(max_size=9), st.text(max_size=99), max_size=3),
+    ),
+    max_size=12,
+).map(tuple)
+budgets = st.none() | st.just(Budget(usd=1.0, tokens=9, calls=9, tasks=9, seconds=9.0))
+
+
+@given(tasks, st.integers(8, 60), st.text(max_size=400), asks, budgets)
 def test_a_live_tree_never_outgrows_the_terminal(
-    shown: tuple[TaskView, ...], height: int, goal: str
+    shown: tuple[TaskView, ...],
+    height: int,
+    goal: str,
+    open_ones: tuple[Asked, ...],
+    budget: Budget | None,
 ) -> None:
-    view = JobView(id="j-1", tenant="t", status="running", goal=goal, tasks=shown)
+    view = JobView(
+        id="j-1",
+        tenant="t",
+        status="running",
+        goal=goal,
+        tasks=shown,
+        asks=open_ones,
+        budget=budget,
+    )
     lines = drawn(view, height=height)
     assert len(lines) < height
     assert all(cell_len(line) <= 80 for line in lines)
@@ -132,7 +211,7 @@ def test_what_is_folded_is_finished_or_far_from_it(
     assert sorted(map(id, [*shown, *hidden])) == sorted(map(id, all_tasks))
     assert [one for one in all_tasks if any(one is other for other in shown)] == shown
     if any(one.status == "running" for one in hidden):
-        assert all(one.status == "running" for one in shown)
+        assert all(one.status in {"running", "asking"} for one in shown)
 
 
 def test_of_the_finished_ones_the_latest_stay() -> None:

@@ -19,9 +19,12 @@ from galerne.messages.chat import ChatMessage, TokenUsage
 from galerne.messages.facts import (
     LANES,
     PRIORITIES,
+    Accounted,
     AnyFact,
+    Asked,
     Cancelled,
     Claimed,
+    Decided,
     Done,
     Ended,
     JobSpec,
@@ -30,10 +33,12 @@ from galerne.messages.facts import (
     PlanEnded,
     Planned,
     Priority,
+    Question,
     Ready,
     Step,
     Submitted,
     ToolStep,
+    Verdict,
 )
 from galerne.messages.ids import DEFAULT_TENANT, JobId, TaskId
 from galerne.messages.plan import Failed, ModelUsage, Outcome, Succeeded, TaskKind, TaskSpec, Usage
@@ -114,6 +119,25 @@ def _done(task: str, outcome: Outcome, at: float, calls: int) -> Done:
     return Done(task=TaskId(task), outcome=outcome, usage=usage, by="worker", attempt=1, at=at)
 
 
+def asked(
+    task: str,
+    n: int = 1,
+    round_: int = 1,
+    what: Question = "approval",
+    until: float | None = None,
+    at: float = 3.0,
+) -> Asked:
+    return Asked(
+        task=TaskId(task), n=n, round=round_, what=what, question="may I?", until=until, at=at
+    )
+
+
+def decided(
+    task: str, n: int = 1, round_: int = 1, verdict: Verdict = "approved", value: Any = None
+) -> Decided:
+    return Decided(task=TaskId(task), n=n, round=round_, verdict=verdict, value=value, at=4.0)
+
+
 def plan_ended(count: int, revision: int = 1) -> PlanEnded:
     return PlanEnded(revision=revision, count=count)
 
@@ -155,6 +179,7 @@ OUTCOMES: tuple[Outcome, ...] = (
     Succeeded({"words": [7]}),
     Succeeded(None),
     Failed("tool", "no such file"),
+    Failed("budget_exhausted", "the budget of 7 model calls is used up"),
 )
 PLACES: tuple[tuple[int, int, TaskKind], ...] = (
     (1, 1, "agent"), (1, 2, "tool"), (1, 3, "agent"), (2, 1, "plan")
@@ -170,9 +195,24 @@ DONES = [
     for usage, at in zip(USAGES, (4.0, 3.0, 3.0, 9.5), strict=True)
 ]
 READIES = [
-    Ready(lane=lane, priority=priority, task=spec(task, "2", kind=kind), goal="", inputs={"2": 2})
+    Ready(
+        lane=lane,
+        priority=priority,
+        task=spec(task, "2", kind=kind),
+        goal="",
+        inputs={"2": 2},
+        resume=resume,
+    )
     for task, lane, priority in product(SOME_IDS, LANES, PRIORITIES)
-    for kind in KINDS
+    for kind, resume in zip(KINDS, (0, 0, 0, 1, 2), strict=True)
+]
+QUESTIONS = list(product(SOME_IDS, (0, 1), (1, 2)))
+ASKS: list[AnyFact] = [
+    *(asked(*place, "approval") for place in QUESTIONS),
+    *(asked(*place, "doubt", 30.0) for place in QUESTIONS),
+    *(decided(*place, "approved") for place in QUESTIONS),
+    *(decided(*place, "expired") for place in QUESTIONS),
+    *(Accounted(n=n, calls=calls, usd=n / 8) for n, calls in product((1, 2, 3), (1, 5))),
 ]
 CLAIMS = [
     claimed(task, attempt, until, by, note)
@@ -208,8 +248,10 @@ names = st.one_of(
 
 
 def _place(one: Stored) -> Hashable:
-    """What may be in a log only once: a name, but each claim is a message of its own."""
-    return (one.name, one.fact, one.at) if isinstance(one.fact, Claimed) else one.name
+    """What may be in a log only once: a name, but claims and accounts are appended to."""
+    if isinstance(one.fact, Claimed | Accounted):
+        return (one.name, msgspec.json.encode(one.fact), one.at)
+    return one.name
 
 
 def _unreadable(name: str, at: float) -> Stored | None:
@@ -218,7 +260,7 @@ def _unreadable(name: str, at: float) -> Stored | None:
 
 
 TABLES: tuple[Sequence[AnyFact], ...] = (
-    *(PLANS, PLANS, PLANS, DONES, DONES, READIES, READIES, CLAIMS, STEPS, OTHERS),
+    *(PLANS, PLANS, PLANS, DONES, DONES, READIES, READIES, ASKS, CLAIMS, STEPS, OTHERS),
 )
 _facts = [
     st.sampled_from([stored(fact, at=float(n * 37 % 101)) for n, fact in enumerate(table)])

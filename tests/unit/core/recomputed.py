@@ -3,10 +3,14 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+from galerne.core.asks import Asks
 from galerne.core.state import JobState, TaskTimes
 from galerne.messages.facts import (
+    Accounted,
+    Asked,
     Cancelled,
     Claimed,
+    Decided,
     Done,
     Ended,
     ModelStep,
@@ -37,11 +41,24 @@ def recomputed(log: Sequence[Stored]) -> JobState:
         ready=_first(
             [one for one in facts_of(log, Ready) if is_id(one.task.id)],
             lambda one: one.task.id,
-            lambda one: (one.lane, one.priority),
+            lambda one: (one.resume, one.lane, one.priority),
         ),
         claims=_last_claims(facts_of(log, Claimed)),
         steps={(one.task, one.n): one for one in steps},
         done={one.task: one for one in facts_of(log, Done)},
+        asks=_asks(facts_of(log, Asked), facts_of(log, Decided)),
+        account=max(
+            facts_of(log, Accounted),
+            key=lambda one: (one.n, one.calls, one.tokens, one.usd),
+            default=None,
+        ),
+        resumed={
+            one.task.id: max(
+                other.resume for other in facts_of(log, Ready) if other.task.id == one.task.id
+            )
+            for one in facts_of(log, Ready)
+            if one.resume > 0 and is_id(one.task.id)
+        },
         cancelled=_only(facts_of(log, Cancelled)),
         ended=_only(facts_of(log, Ended)),
         times=_times(log),
@@ -64,9 +81,35 @@ def _add_indexes(state: JobState) -> None:
     }
     open_tasks = state.planned.keys() - state.done.keys()
     state.unfinished = set(open_tasks)
-    state.startable = {task for task in open_tasks - state.ready.keys() if not waits[task]}
+    free = open_tasks - state.ready.keys() - state.asks.waiting.keys()
+    state.startable = {task for task in free if not waits[task]}
+    state.started = {task for task in state.ready if not is_reserved(task)}
+    state.to_resume = {
+        task
+        for task in state.ready.keys() - state.done.keys()
+        if state.asks.answered.get(task, 0) > state.resumed.get(task, 0)
+    }
     state.under_way = state.ready.keys() - state.done.keys()
     state.failed = {task for task, one in state.done.items() if isinstance(one.outcome, Failed)}
+    state.out_of_budget = {
+        task
+        for task, one in state.done.items()
+        if isinstance(one.outcome, Failed) and one.outcome.code == "budget_exhausted"
+    }
+
+
+def _asks(asked: list[Asked], decided: list[Decided]) -> Asks:
+    questions = {(one.task, one.n, one.round): one for one in asked}
+    words = {(one.task, one.n, one.round): one for one in decided}
+    still = questions.keys() - words.keys()
+    settled = [task for task, n, _ in questions.keys() & words.keys() if n > 0]
+    return Asks(
+        asked=questions,
+        decided=words,
+        open=set(still),
+        waiting={task: {key for key in still if key[0] == task} for task, _, _ in still},
+        answered={task: settled.count(task) for task in settled},
+    )
 
 
 def _may_be_planned(task: TaskId) -> bool:

@@ -3,6 +3,7 @@
 import msgspec
 
 from galerne.core.decide import decide
+from galerne.core.rules import Rules
 from galerne.core.state import JobState, fold
 from galerne.core.unreadable import meaning
 from galerne.messages.facts import AnyFact
@@ -11,7 +12,7 @@ from galerne.messages.subjects import fact_name
 MAX_ATTEMPTS = 3
 MANY = 1_000
 """More rounds and facts than any of these small jobs needs."""
-WAKING = ("submitted", "plan", "done", "cancel", "end")
+WAKING = ("submitted", "plan", "done", "ask", "decided", "cancel", "end")
 """The first words of the names that a coordinator is woken for."""
 
 
@@ -101,7 +102,7 @@ class Coordinator:
             fold(self.state, fact, entry.at)
 
     def _decide(self, now: float) -> None:
-        lacking = decide(self.state, now, MAX_ATTEMPTS)
+        lacking = decide(self.state, now, Rules(max_attempts=MAX_ATTEMPTS))
         for fact in lacking:
             fold(self.state, fact, now)
         self.outbox.extend(lacking)

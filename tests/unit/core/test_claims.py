@@ -1,14 +1,12 @@
 """The lease: one holder at a time, on hosts whose clocks differ, whoever dies or is slow."""
 
-from random import Random
-
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from galerne.core.claims import GiveUp, Take, Verdict, Wait, excuse, judge_claim, retry_delay
+from galerne.core.claims import GiveUp, Take, Verdict, Wait, excuse, judge_claim
 from galerne.messages.facts import Claimed
 from unit.core.facts import claimed
 
@@ -183,32 +181,3 @@ class Holders(RuleBasedStateMachine):
 
 TestHolders = Holders.TestCase
 TestHolders.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-
-
-@given(
-    st.integers(1, 10**6),
-    st.floats(min_value=1e-3, max_value=60),
-    st.floats(0, 1),
-    st.none() | st.floats(min_value=0, max_value=3600),
-)
-@settings(max_examples=200)
-def test_a_retry_waits_within_its_bounds(
-    attempt: int, base: float, jitter: float, asked: float | None
-) -> None:
-    delay = retry_delay(attempt, base, jitter, asked)
-    whole = min(base * 2.0 ** min(attempt - 1, 40), 30.0)
-    assert delay >= (asked or 0.0)
-    assert whole / 2 <= delay <= max(whole, asked or 0.0)
-    assert retry_delay(attempt + 1, base, jitter, asked) >= delay
-
-
-def test_a_retry_doubles_its_delay_up_to_the_limit() -> None:
-    waits = [retry_delay(attempt, 0.5, 1.0, None) for attempt in range(1, 9)]
-    assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
-    assert [retry_delay(n, 0.5, 0.0, None) for n in (1, 7)] == [0.25, 15.0]
-    assert retry_delay(1, 0.5, 0.3, 45.0) == 45.0
-
-
-def test_retries_of_many_tasks_are_spread() -> None:
-    chance = Random(7)
-    assert len({retry_delay(3, 0.5, chance.random(), None) for _ in range(100)}) == 100

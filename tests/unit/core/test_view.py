@@ -4,7 +4,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from galerne.core.view import JobView, TaskView, step_usage, view
+from galerne.core.usage import step_usage
+from galerne.core.view import JobView, TaskView, view
 from galerne.messages.facts import AnyFact, Cancelled, Ended, Step
 from galerne.messages.ids import TaskId
 from galerne.messages.plan import ModelUsage, Usage
@@ -26,7 +27,7 @@ from unit.core.facts import (
     tool_step,
 )
 
-STATUSES = {"waiting", "ready", "running", "succeeded", "failed", "cancelled"}
+STATUSES = {"asking", "waiting", "ready", "running", "succeeded", "failed", "cancelled"}
 
 
 def _view(*facts: AnyFact, now: float = 30.0) -> JobView:

@@ -25,10 +25,13 @@ seeds = st.integers(0, 2**32 - 1)
 steps = st.integers(0, 500)
 replicas = st.integers(1, 3)
 kinds: st.SearchStrategy[TaskKind] = st.sampled_from(("agent", "tool"))
-harmless = st.builds(Habits, dies=st.sampled_from((0.0, 0.1, 0.4)))
+harmless = st.builds(
+    Habits, asks=st.sampled_from((0.0, 0.3)), dies=st.sampled_from((0.0, 0.1, 0.4))
+)
 harmful = st.builds(
     Habits,
     fails=st.sampled_from((0.0, 0.02, 0.3)),
+    asks=st.sampled_from((0.0, 0.1, 0.4)),
     dies=st.sampled_from((0.0, 0.1, 0.4)),
     cancels=st.sampled_from((0.0, 0.02, 0.1)),
 )
@@ -120,6 +123,7 @@ def test_a_plan_that_cannot_be_carried_out_ends_the_job(
 
 NAMES = (
     *("submitted", "cancel", "end", "end.1", "cancel.1", "", "fired.1"),
+    *("ask.1.0.1", "ask.1.1.1", "decided.1.0.1", "decided.2.1.1", "resume.executor.normal.1.1"),
     *(f"plan.{revision}.{n}" for revision in (1, 2) for n in ("1", "2", "3", "end", "x")),
     *(f"{head}.{task}" for head in ("done", "run") for task in (*IDS[:3], "plan-1", "answer", "")),
     *(f"step.{task}.1" for task in ("1", "plan-1", "answer")),

@@ -1,8 +1,8 @@
 """A world around the pure core: a log, coordinators, workers and a user, one small step at a time.
 
     submit ─▶ log ─▶ coordinators (fold what they have seen, decide, write when they get to it)
-               ▲ └──▶ workers (claim, plan task by task or work, give back, die, write outcomes)
-               └───── a user who cancels, and perhaps somebody who writes nonsense
+               ▲ └──▶ workers (claim, plan or work, ask and park, give back, die, write outcomes)
+               └───── people who answer, a user who cancels, somebody who writes nonsense
 
 Nothing happens at once: every write waits its turn, every view may be old, and whoever dies
 leaves behind what was already on its way. Only the log is shared, and in it second writes lose.
@@ -13,17 +13,20 @@ from random import Random
 
 import msgspec
 
-from galerne.core.claims import GiveUp, Take, Wait, judge_claim
+from galerne.core.claims import GiveUp, Take, Wait, judge_claim, park
 from galerne.messages.facts import (
     AnyFact,
+    Asked,
     Cancelled,
     Claimed,
+    Decided,
     Done,
     Ended,
     PlanEnded,
     Planned,
     Ready,
     Submitted,
+    Verdict,
 )
 from galerne.messages.ids import TaskId, is_id, plan_task
 from galerne.messages.plan import Failed, Outcome, Succeeded, TaskSpec, Usage
@@ -35,13 +38,15 @@ LEASE = 15.0
 MARGIN = 2.0
 LONG = "long " * 20_000
 """A result over the limit of what a model is given."""
+VERDICTS: tuple[Verdict, ...] = ("approved", "denied", "answered", "expired")
 SERVED = {"planner": ("plan", "answer"), "executor": ("agent", "tool")}
 
 
 class Attempt:
     """A worker at a task. `writes` are a planner's facts; its outcome comes after all of them."""
 
-    def __init__(self, ready: Ready, claim: Claimed, position: int) -> None:
+    def __init__(self, name: str, ready: Ready, claim: Claimed, position: int) -> None:
+        self.name = name
         self.ready = ready
         self.claim = claim
         self.position = position
@@ -77,6 +82,7 @@ class Habits(msgspec.Struct, frozen=True):
     """How likely, from 0 to 1, things go wrong at each occasion."""
 
     fails: float = 0.0
+    asks: float = 0.0
     dies: float = 0.1
     cancels: float = 0.0
     nonsense: float = 0.0
@@ -101,6 +107,8 @@ class World:
         self._nonsense = nonsense
         self._coordinators = [Coordinator(self.log) for _ in range(coordinators)]
         self._attempts: list[Attempt] = []
+        self._parked: set[str] = set()
+        """Messages of lanes that were acknowledged because their task waits for a person."""
         self._late: list[AnyFact] = []
         """Writes on their way from processes that died."""
 
@@ -114,6 +122,7 @@ class World:
             *(self._submit, self._tick, self._claim, self._claim, self._claim, self._arrive_late),
             *(self._wake, self._wake, self._wake, self._write, self._write, self._write),
             *(self._work, self._work, self._work, self._work, self._crash, self._interfere),
+            self._answer,
         )
         for _ in range(steps):
             self._chance.choice(happenings)()
@@ -134,6 +143,8 @@ class World:
             self.now += LEASE + MARGIN + 1
             for ready in self._to_do():
                 self._start(ready)
+            for ask in self._open():
+                self._decide(ask)
 
     # what may happen
 
@@ -180,6 +191,24 @@ class World:
             else:
                 self.log.write(one.name, one.fact, self.now)
 
+    def _answer(self) -> None:
+        """A person says something; somebody else may have said it at the same moment."""
+        for ask in self._open()[:1]:
+            self._decide(ask)
+
+    def _decide(self, ask: Asked) -> None:
+        verdict = self._chance.choice(VERDICTS)
+        word = Decided(
+            task=ask.task, n=ask.n, round=ask.round, verdict=verdict, value="yes", at=self.now
+        )
+        self._write_fact(word)
+
+    def _open(self) -> list[Asked]:
+        if self.ended:
+            return []
+        asked = [entry.fact for entry in self.log.entries if isinstance(entry.fact, Asked)]
+        return [one for one in asked if not self.log.holds(_decided_name(one))]
+
     def _claim(self) -> None:
         todo = self._to_do()
         if todo:
@@ -198,6 +227,8 @@ class World:
         elif self._chance.random() < self._habits.fails:
             self._attempts.remove(attempt)
             self._commit(attempt.task, Failed("tool", f"{attempt.task} is too hard"))
+        elif self._chance.random() < self._habits.asks and not attempt.writes:
+            self._ask(attempt)
         else:
             self._go_on(attempt)
 
@@ -211,8 +242,14 @@ class World:
 
     def _is_queued(self, entry: Entry) -> bool:
         match entry.name.split("."):
-            case ["ready", "planner" | "executor", "high" | "normal" | "low", task] if is_id(task):
-                return not self.log.holds(f"done.{task}")
+            case [
+                "ready" | "resume",
+                "planner" | "executor",
+                "high" | "normal" | "low",
+                task,
+                *_,
+            ] if is_id(task):
+                return entry.name not in self._parked and not self.log.holds(f"done.{task}")
             case _:
                 return False
 
@@ -230,17 +267,17 @@ class World:
             return  # a process knows what it has in flight
         match judge_claim(claim, me, self.now, MARGIN, ready.max_attempts):
             case Take(attempt=number):
-                self._take(ready, me, number, position)
+                self._take(entry.name, ready, me, number, position)
             case GiveUp(attempts=attempts, note=note):
                 self._commit(task, Failed("attempts", f"given up after {attempts}: {note}"))
             case Wait():
                 pass
 
-    def _take(self, ready: Ready, me: str, number: int, position: int) -> None:
+    def _take(self, name: str, ready: Ready, me: str, number: int, position: int) -> None:
         task = ready.task.id
         claim = Claimed(task=task, by=me, until=self.now + LEASE, attempt=number)
         if self.log.append(f"run.{task}", claim, self.now, position):
-            attempt = Attempt(ready, claim, len(self.log.entries))
+            attempt = Attempt(name, ready, claim, len(self.log.entries))
             if task == plan_task(1):
                 script = self._plans.first if number == 1 else self._plans.later
                 attempt.plan(script, self.log)
@@ -253,10 +290,30 @@ class World:
             self._write_fact(attempt.writes.pop(which))
             return
         self._attempts.remove(attempt)
+        if any(ask.task == attempt.task for ask in self._open()):
+            self._park(attempt)
+            return
         if attempt.ready.task.kind == "plan" and attempt.task != plan_task(1):
             self._commit(attempt.task, Failed("invalid_input", "no such revision"))
         else:
             self._commit(attempt.task, Succeeded(value_of(attempt.task)))
+
+    def _ask(self, attempt: Attempt) -> None:
+        """The next question about the task, and then no place is held any more."""
+        asked = [entry.fact for entry in self.log.entries if isinstance(entry.fact, Asked)]
+        number = 1 + sum(one.task == attempt.task and one.n > 0 for one in asked)
+        self._attempts.remove(attempt)
+        self._write_fact(
+            Asked(task=attempt.task, n=number, what="approval", question="?", at=self.now)
+        )
+        if self._chance.random() < self._habits.dies:
+            return  # before it could let go: its lease runs out, and its message comes again
+        self._park(attempt)
+
+    def _park(self, attempt: Attempt) -> None:
+        back = msgspec.structs.replace(park(attempt.claim), until=0.0, note="waits for a person")
+        if self.log.append(f"run.{attempt.task}", back, self.now, attempt.position):
+            self._parked.add(attempt.name)
 
     def _give_back(self, attempt: Attempt) -> None:
         back = msgspec.structs.replace(attempt.claim, until=0.0, note="the model is busy")
@@ -270,6 +327,10 @@ class World:
 
     def _write_fact(self, fact: AnyFact) -> None:
         self.log.write(fact_name(fact), fact, self.now)
+
+
+def _decided_name(ask: Asked) -> str:
+    return f"decided.{ask.task}.{ask.n}.{ask.round}"
 
 
 def value_of(task: TaskId) -> object:

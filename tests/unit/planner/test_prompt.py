@@ -101,6 +101,19 @@ def test_a_task_line_says_everything() -> None:
     line = task_line(task)
     assert "\n" not in line
     assert PlanReader(TOOLS).feed(line) == [task]
+    ask = TaskSpec(id=task.id, kind="ask", instruction="a?", output={"type": "null"}, timeout=9.0)
+    assert PlanReader(TOOLS).feed(task_line(ask)) == [ask]
+    careful = TaskSpec(id=task.id, instruction="a", approve=True)
+    assert PlanReader(TOOLS).feed(task_line(careful)) == [careful]
+
+
+def test_the_planner_is_told_of_people() -> None:
+    system, _ = texts(planner_request("g", ()))
+    (shown,) = [line for line in system.splitlines() if '"kind": "ask"' in line]
+    (ask,) = PlanReader(TOOLS).feed(shown)
+    assert isinstance(ask, TaskSpec)
+    assert (ask.kind, ask.output) == ("ask", {"type": "integer"})
+    assert '"approve": true' in system
 
 
 def test_one_line_is_cut() -> None:

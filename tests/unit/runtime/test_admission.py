@@ -11,7 +11,7 @@ from galerne.errors import InvalidInputError, InvalidMessageError
 from galerne.messages.codec import decode_submit
 from galerne.messages.ids import TenantId, job_id_of_key
 from galerne.messages.requests import Submit
-from galerne.runtime.admission import checked, job_in, job_of, why_unusable
+from galerne.runtime.submissions import checked, job_in, job_of, why_unusable
 
 ACME = TenantId("acme")
 HEAD = b'{"type":"submit","job":"e7","goal":'

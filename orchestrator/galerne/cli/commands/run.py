@@ -7,6 +7,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from galerne.cli import options
+from galerne.cli.limits import budget_of, limits
 from galerne.cli.parsing import Subparsers
 
 if TYPE_CHECKING:
@@ -29,7 +30,13 @@ def add(commands: Subparsers) -> None:
         description="Do one job and print its answer. Without a server, everything that is"
         " needed runs inside this command; without a model endpoint, an Ollama on this machine"
         " is used, else the stand-in model server (rule-based, no LLM).",
-        parents=[options.bus(), options.as_json(), options.models(), options.common()],
+        parents=[
+            options.bus(),
+            options.as_json(),
+            limits(),
+            options.models(),
+            options.common(),
+        ],
     )
     parser.add_argument("goal", help="what to do, in words")
     parser.set_defaults(run=run)
@@ -45,16 +52,21 @@ def run(flags: argparse.Namespace) -> int:
 async def _run(flags: argparse.Namespace, settings: "Settings") -> int:
     from galerne.cli.submitting import Order, check, submit_and_follow
 
-    order = Order(goal=flags.goal)
+    order = Order(
+        goal=flags.goal,
+        budget=budget_of(flags),
+        deadline=flags.deadline,
+        approve=tuple(flags.approve),
+    )
     check(order, settings)
     if settings.bus.server:
         _say_what_is_ignored(flags, settings.bus.server)
-        return await submit_and_follow(order, settings, as_json=flags.json)
+        return await submit_and_follow(order, settings, as_json=flags.json, prompts=True)
     from galerne.cli.embedded import embedded_fleet
     from galerne.cli.endpoints import with_stand_in
 
     async with with_stand_in(settings) as at_models, embedded_fleet(at_models) as own:
-        return await submit_and_follow(order, own, as_json=flags.json, goes_on=False)
+        return await submit_and_follow(order, own, as_json=flags.json, goes_on=False, prompts=True)
 
 
 def _say_what_is_ignored(flags: argparse.Namespace, server: str) -> None:

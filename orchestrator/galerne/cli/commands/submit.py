@@ -1,10 +1,12 @@
 """`galerne submit GOAL`: hand a job to a fleet."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galerne.cli import options
+from galerne.cli.limits import budget_of, limits
 from galerne.cli.parsing import Subparsers, names
 
 if TYPE_CHECKING:
@@ -17,7 +19,13 @@ def add(commands: Subparsers) -> None:
         help="hand a job to a fleet and print its id",
         description="Hand a job to a fleet. When the id is printed the job is stored and will"
         " be done, whatever dies.",
-        parents=[options.bus(), options.tenant(), options.as_json(), options.common()],
+        parents=[
+            options.bus(),
+            options.tenant(),
+            options.as_json(),
+            limits(),
+            options.common(),
+        ],
     )
     parser.add_argument("goal", help="what to do, in words")
     parser.add_argument("--wait", action="store_true", help="follow it and print its answer")
@@ -36,8 +44,8 @@ def add(commands: Subparsers) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="an input: NAME=TEXT, NAME=@FILE (JSON where it ends in .json, else text), or"
-        " @FILE.json with an object of several; repeatable",
+        help="an input: NAME=TEXT, NAME=@FILE (JSON where it ends in .json, else text; a large"
+        " or binary file is uploaded), or @FILE.json with an object of several; repeatable",
     )
     parser.set_defaults(run=run)
 
@@ -58,9 +66,12 @@ async def _submit(flags: argparse.Namespace, settings: "Settings") -> int:
         goal=flags.goal,
         tenant=flags.tenant,
         key=flags.key,
-        inputs=inputs_of(flags.input),
+        inputs=inputs_of(flags.input, settings.bus.inline),
         tools=flags.tools,
         priority=flags.priority,
+        budget=budget_of(flags),
+        deadline=flags.deadline,
+        approve=tuple(flags.approve),
     )
     check(order, settings)
     if flags.wait:
@@ -74,36 +85,45 @@ async def _submit(flags: argparse.Namespace, settings: "Settings") -> int:
     return 0
 
 
-def inputs_of(given: list[str]) -> dict[str, Any]:
-    """The `--input` flags as one object. Raises InvalidInputError."""
+def inputs_of(given: list[str], inline: int = sys.maxsize) -> dict[str, Any]:
+    """The `--input` flags as one object; a file to be uploaded is a Path.
+
+    That is every file of more than `inline` bytes and every one that is no text. Raises
+    InvalidInputError.
+    """
     from galerne.errors import InvalidInputError
 
     inputs: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")
         if text.startswith("@"):
-            several = _content(text[1:])
+            several = _content(text[1:], sys.maxsize)
             if not isinstance(several, dict):
                 raise InvalidInputError(f"--input {text[:80]}: it must hold a JSON object")
             inputs.update(several)  # pyright: ignore[reportUnknownArgumentType] - JSON's keys are text
         elif not (name and equals):
             raise InvalidInputError(f"--input {text[:80]!r} is not NAME=VALUE, and not @FILE.json")
         else:
-            inputs[name] = _content(value[1:]) if value.startswith("@") else value
+            inputs[name] = _content(value[1:], inline) if value.startswith("@") else value
     return inputs
 
 
-def _content(file: str) -> Any:
-    """A file's JSON, or its text. Raises InvalidInputError."""
+def _content(file: str, inline: int) -> Any:
+    """A file's JSON, its text, or its path. Raises InvalidInputError."""
     import msgspec
 
     from galerne.errors import InvalidInputError
 
+    path = Path(file)
     try:
-        text = Path(file).read_text(encoding="utf-8")
+        if path.stat().st_size > inline:
+            return path
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InvalidInputError(f"cannot read {file}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
+        if path.suffix != ".json":
+            return path
         raise InvalidInputError(f"{file} is not text in UTF-8") from error
     if not file.endswith(".json"):
         return text

@@ -1,6 +1,7 @@
 """`galerne worker ROLE`: one worker process of a fleet."""
 
 import argparse
+import os
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,9 @@ def add(commands: Subparsers) -> None:
 
 def run(flags: argparse.Namespace) -> int:
     from galerne.cli.runner import run_service
+    from galerne.faults import arm_from
 
+    arm_from(os.environ)
     settings = options.settings_of(flags)
     if flags.role in {"planner", "executor"} and not getattr(settings, flags.role).endpoint:
         raise UnavailableError(

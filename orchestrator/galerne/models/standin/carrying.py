@@ -14,6 +14,8 @@ from galerne.models.standin.answers import ToolUse, first_line
 from galerne.models.standin.clauses import (
     COMPARISONS,
     Adjust,
+    Ask,
+    Call,
     Clause,
     Combine,
     Compare,
@@ -48,8 +50,8 @@ LONGEST_RELAYED = 6000
 """Characters of a file that a closing text repeats: it has to fit into an answer's tokens."""
 KNOWN = (
     "the stand-in model only knows how to count words, lines, characters or bytes of files, list "
-    "files, search for a text, read a file, calculate, and compare, add up, average or rank "
-    "numbers that it is given; it is rule-based and no language model"
+    "files, search for a text, read a file, calculate, call a tool as told, and compare, add up, "
+    "average or rank numbers that it is given; it is rule-based and no language model"
 )
 
 Uses = tuple[ToolUse, ...]
@@ -75,9 +77,11 @@ def carry_out(clause: Clause, readings: Sequence[Reading]) -> Work:
             return _read(clause)
         case Compute(expression):
             return _compute(expression)
+        case Call():
+            return _call(clause)
         case Compare() | Combine() | Rank() | Adjust():
             return _conclude(clause, readings)
-        case Report() | Unknown():
+        case Report() | Unknown() | Ask():  # a question is for the planner's rules alone
             raise CannotError(KNOWN)
 
 
@@ -168,6 +172,13 @@ def _read(clause: ReadFile) -> Work:
 def _compute(expression: str) -> Work:
     value, about = yield from _calculate(expression)
     return f"{expression} = {value}.{_about(about, '')}"
+
+
+def _call(clause: Call) -> Work:
+    arguments = msgspec.json.decode(clause.arguments, type=dict[str, Any])
+    (content,) = yield (ToolUse(clause.tool, arguments),)
+    _check(content, clause.tool, clause.arguments)
+    return f"{clause.tool} says:\n{content[:LONGEST_RELAYED]}"
 
 
 def _combine(clause: Combine, readings: Sequence[Reading]) -> Work:

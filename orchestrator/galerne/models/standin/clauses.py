@@ -76,6 +76,20 @@ class Compute(msgspec.Struct, frozen=True):
     expression: str
 
 
+class Call(msgspec.Struct, frozen=True):
+    """One call of any tool with arguments given as JSON; `told`: say what it answers, too."""
+
+    tool: str
+    arguments: str
+    told: bool = False
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """A question to whoever gave the goal."""
+
+    question: str
+
+
 class Compare(msgspec.Struct, frozen=True):
     """Which of the earlier numbers stands out; `word` is the goal's own (a key of COMPARISONS)."""
 
@@ -120,6 +134,8 @@ Clause = (
     | Search
     | ReadFile
     | Compute
+    | Call
+    | Ask
     | Compare
     | Combine
     | Rank

@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection
 
 import msgspec
 
+from galerne.models.standin.asks import cut_asks
+from galerne.models.standin.calls import cut_calls
 from galerne.models.standin.clauses import (
     COMPARISONS,
     Clause,
@@ -68,10 +70,15 @@ def read_clauses(text: str) -> tuple[Clause, ...]:
     if len(text) > LONGEST_TEXT:
         return (Unknown(text[:200]),)
     text = _MISSING_TOOL.sub("", text.strip())
+    text, calls = cut_calls(text)
+    text, asks = cut_asks(text)
+    left: list[tuple[int, Clause]] = sorted((*calls, *asks), key=lambda one: one[0])
     reader = _Reader(text)
     for span in split(lex(text), _starts):
+        while left and left[0][0] < span[0].start:
+            reader.clauses.append(left.pop(0)[1])
         reader.read(span)
-    return tuple(dict.fromkeys(reader.clauses))
+    return tuple(dict.fromkeys((*reader.clauses, *(one for _, one in left))))
 
 
 def _starts(tokens: Span) -> bool:

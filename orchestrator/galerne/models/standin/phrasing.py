@@ -10,6 +10,8 @@ from galerne.models.standin.clauses import (
     COMPARATIVES,
     COMPARISONS,
     Adjust,
+    Ask,
+    Call,
     Clause,
     Combine,
     Compare,
@@ -46,14 +48,24 @@ def phrase(clause: Clause) -> str:
             return f"Search for {quote(text, always=True)} in{among} {quote(path)}."
         case ReadFile(path, start, lines):
             return f"Read {_lines(start, lines)}{quote(path)}."
-        case Compute(expression):
-            return f"Compute {expression}."
+        case Compute() | Call() | Ask():
+            return _spelled_out(clause)
         case Adjust(operator, operand):
             return _adjust(operator, operand)
         case Compare() | Combine() | Rank():
             return _dependent(clause)
         case Report() | Unknown():
             return clause.text if isinstance(clause, Unknown) else "Report the results."
+
+
+def _spelled_out(clause: Compute | Call | Ask) -> str:
+    match clause:
+        case Compute(expression):
+            return f"Compute {expression}."
+        case Call(tool, arguments, told):
+            return f"Call {tool} with {arguments}{' and say what it answers' if told else ''}."
+        case Ask(question):
+            return f"Ask me {question}?"
 
 
 def quote(text: str, *, always: bool = False) -> str:

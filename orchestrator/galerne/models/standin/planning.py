@@ -14,8 +14,11 @@ import msgspec
 from galerne.messages.chat import ChatRequest
 from galerne.messages.ids import TaskId
 from galerne.messages.plan import TaskSpec
+from galerne.models.standin.asks import ANSWER
 from galerne.models.standin.clauses import (
     Adjust,
+    Ask,
+    Call,
     Clause,
     Combine,
     Compare,
@@ -107,7 +110,9 @@ def needed_tools(clause: Clause) -> tuple[str, ...]:
             return ("read_file",)
         case Compute() | Combine() | Adjust():
             return ("calculate",)
-        case Compare() | Rank() | Report() | Unknown():
+        case Call(tool):
+            return (tool,)
+        case Ask() | Compare() | Rank() | Report() | Unknown():
             return ()
 
 
@@ -131,6 +136,16 @@ def _task(
     if isinstance(clause, Compute) and not missing:
         args = {"expression": clause.expression}
         return TaskSpec(id=task_id, kind="tool", tool="calculate", args=args)
+    if isinstance(clause, Call) and not missing and not clause.told:
+        arguments = msgspec.json.decode(clause.arguments, type=dict[str, Any])
+        return TaskSpec(id=task_id, kind="tool", tool=clause.tool, args=arguments)
+    if isinstance(clause, Ask):
+        return TaskSpec(id=task_id, kind="ask", instruction=f"{clause.question}?")
+    if (about := _asked_for(clause, planned)) and not missing:
+        path = {"$ref": about}
+        return TaskSpec(
+            id=task_id, kind="tool", tool=wanted[0], args={"path": path}, needs=(about,)
+        )
     said = "".join(f" The tool {tool} is missing." for tool in missing[:1])
     return TaskSpec(
         id=task_id,
@@ -138,6 +153,14 @@ def _task(
         needs=_needs(clause, planned),
         tools=tuple(tool for tool in wanted if tool in usable),
     )
+
+
+def _asked_for(clause: Clause, planned: Sequence[Planned]) -> TaskId | None:
+    """The question whose answer is the file that a clause is about."""
+    if not isinstance(clause, Count | ReadFile) or clause.path != ANSWER:
+        return None
+    asks = [task.id for earlier, task in planned if isinstance(earlier, Ask)]
+    return asks[-1] if asks else None
 
 
 def _needs(clause: Clause, planned: Sequence[Planned]) -> tuple[TaskId, ...]:
@@ -202,6 +225,8 @@ def _line(task: TaskSpec) -> dict[str, Any]:
     common = {"id": task.id, "kind": task.kind}
     if task.kind == "tool":
         return {**common, "tool": task.tool, "args": task.args, "needs": task.needs}
+    if task.kind == "ask":
+        return {**common, "instruction": task.instruction, "needs": task.needs}
     return {
         **common,
         "instruction": task.instruction,

@@ -1,0 +1,73 @@
+"""Flags that limit a job: its budget, its time, and what waits for a person's word."""
+
+import argparse
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from galerne.cli.parsing import Parser, duration, not_negative, positive
+
+if TYPE_CHECKING:
+    from galerne.messages.plan import Budget
+
+
+def limits() -> Parser:
+    """For commands that begin a job."""
+    parser = Parser(add_help=False)
+    group = parser.add_argument_group("limits, and what waits for a person")
+    group.add_argument(
+        "--budget-usd", type=not_negative, metavar="X", help="US dollars for model calls"
+    )
+    group.add_argument("--max-calls", type=positive, metavar="N", help="model calls")
+    group.add_argument("--max-tokens", type=positive, metavar="N", help="of prompts and answers")
+    group.add_argument("--max-tasks", type=positive, metavar="N", help="planned tasks")
+    group.add_argument(
+        "--max-seconds", type=duration, metavar="S", help="since it was submitted; also 10m, 2h"
+    )
+    group.add_argument(
+        "--deadline", type=deadline, metavar="WHEN", help="10m from now, or 2026-12-24T18:00:00Z"
+    )
+    group.add_argument(
+        "--approve",
+        action="append",
+        default=[],
+        metavar="TOOL",
+        help="its calls wait for a person; '*': every tool that has an effect; repeatable",
+    )
+    return parser
+
+
+def budget_of(flags: argparse.Namespace) -> "Budget | None":
+    """What the flags allow; None where they say nothing."""
+    from galerne.messages.plan import Budget
+
+    budget = Budget(
+        usd=flags.budget_usd,
+        tokens=flags.max_tokens,
+        calls=flags.max_calls,
+        tasks=flags.max_tasks,
+        seconds=flags.max_seconds,
+    )
+    return None if budget == Budget() else budget
+
+
+def deadline(text: str) -> float:
+    """Unix seconds, from a time from now on (`90s`, `10m`) or a date and time (RFC 3339)."""
+    now = time.time()
+    try:
+        return now + duration(text)
+    except argparse.ArgumentTypeError:
+        when = _moment(text)
+    if when <= now:
+        raise argparse.ArgumentTypeError(f"{text!r} is in the past")
+    return when
+
+
+def _moment(text: str) -> float:
+    """Without an offset it is the local time of this machine."""
+    try:
+        return datetime.fromisoformat(text).astimezone().timestamp()
+    except (ValueError, OverflowError, OSError) as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no time: write 90s, 10m, 2h, or 2026-12-24T18:00:00Z"
+        ) from error

@@ -1,0 +1,123 @@
+"""One turn of a model, as the next step of a task.
+
+lease still ours ─▶ reserved (where the job has a budget) ─▶ asked, its text shown live
+    ─▶ answer: settled, spooled, journaled        ─▶ surely not made: released
+    ─▶ broken off: counts as spent, as the provider may charge for it
+"""
+
+import contextlib
+from collections.abc import Callable
+from functools import partial
+
+from galerne.errors import (
+    BudgetExhaustedError,
+    GalerneError,
+    ModelError,
+    PermanentError,
+    RateLimitedError,
+    UnavailableError,
+)
+from galerne.faults import reach
+from galerne.messages.chat import ChatReply, ChatRequest
+from galerne.messages.codec import encode
+from galerne.messages.facts import ModelStep, Ready, Step
+from galerne.messages.live import Delta
+from galerne.messages.subjects import JobAddress
+from galerne.runtime.account import Account
+from galerne.runtime.journal import Journal, diverged
+from galerne.runtime.lease import Lease
+from galerne.runtime.services import Services
+
+FREE = (UnavailableError, RateLimitedError, ModelError)
+"""The back end was not there, or refused: nobody charges for that."""
+
+OnText = Callable[[str], None]
+
+
+class ModelSteps:
+    """Asks the worker's model for one task's attempt."""
+
+    def __init__(
+        self,
+        services: Services,
+        address: JobAddress,
+        ready: Ready,
+        lease: Lease,
+        journal: Journal,
+    ) -> None:
+        self._services = services
+        self._address = address
+        self._task = ready.task.id
+        self._lease = lease
+        self._journal = journal
+        self._account = Account(services, address, ready.budget, self._task, lease.attempt)
+
+    async def ask(self, n: int, request: ChatRequest, on_text: OnText | None) -> ChatReply:
+        """The answer of step `n`, from the journal or from the model."""
+        known = self._journal.step(n)
+        if known is None:
+            return await self._ask(n, request, on_text)
+        reply = _reply_of(n, known)
+        if on_text is not None and reply.message.content:
+            on_text(reply.message.content)
+        return reply
+
+    async def _ask(self, n: int, request: ChatRequest, on_text: OnText | None) -> ChatReply:
+        await self._reserve(n, request)
+        started = self._services.clock()
+        key = f"{self._address.job}.{self._task}.{n}"
+        try:
+            heard = None if on_text is None else partial(self._hear, on_text)
+            reach("model.request")
+            reply = await self._services.model.ask(request, on_text=heard, key=key)
+            reach("model.answered")
+        except FREE:
+            await self._account.release(n)
+            raise
+        except BaseException:
+            await self._account.forfeit(n)
+            raise
+        self._lease.back_end_answered()
+        usage = reply.usage
+        step = ModelStep(
+            task=self._task,
+            n=n,
+            message=reply.message,
+            model=reply.model,
+            finish=reply.finish,
+            usage=usage,
+            response_id=reply.id,
+            latency_s=round(self._services.clock() - started, 4),
+            usd=self._services.prices.cost(usage.prompt_tokens, usage.completion_tokens),
+        )
+        stands = await self._journal.add_paid(step)
+        await self._account.settle(n, usage.prompt_tokens + usage.completion_tokens, step.usd)
+        return _reply_of(n, stands)
+
+    async def _reserve(self, n: int, request: ChatRequest) -> None:
+        """Make sure of the lease and of the money. Raises what keeps the call from being made."""
+        await self._lease.ensure()
+        try:
+            await self._account.reserve(n, request)
+            await self._lease.ensure()  # the wait for others' money may have been long
+        except BudgetExhaustedError:
+            raise
+        except BaseException:
+            await self._account.release(n)
+            raise
+
+    # what is being said, for whoever watches
+
+    def _hear(self, on_text: OnText, text: str) -> None:
+        on_text(text)
+        delta = Delta(task=self._task, attempt=self._lease.attempt, text=text)
+        bus = self._services.bus
+        subject = bus.subjects.delta(self._address.tenant, self._address.job, self._task)
+        with contextlib.suppress(GalerneError):  # watching is a courtesy
+            bus.post(subject, encode(delta))
+
+
+def _reply_of(n: int, step: Step) -> ChatReply:
+    if not isinstance(step, ModelStep):
+        raise PermanentError(diverged(n))
+    return ChatReply(step.message, step.model, step.finish, step.usage, step.response_id)

@@ -1,0 +1,111 @@
+"""`galerne replay`: lines, codes and documents; `export` and `purge` on a bad command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from galerne.cli.main import main
+
+HISTORIES = Path(__file__).parents[2] / "contract" / "histories"
+DIAMOND = HISTORIES / "diamond.jsonl"
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Path:
+    """A history in which task 4 has another priority than its job."""
+    path = tmp_path / "changed.jsonl"
+    text = DIAMOND.read_text()
+    path.write_text(
+        "".join(
+            line.replace("ready.executor.high.4", "ready.executor.low.4").replace(
+                '"priority":"high"', '"priority":"low"'
+            )
+            if "ready.executor.high.4" in line
+            else line
+            for line in text.splitlines(keepends=True)
+        )
+    )
+    assert path.read_text() != text
+    return path
+
+
+def test_no_difference_is_0_and_says_so_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(DIAMOND), str(HISTORIES / "simple.jsonl")]) == 0
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("no difference") == 2
+
+
+def test_a_difference_is_one_line_and_1(changed: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(DIAMOND), str(changed)]) == 1
+    [line] = capfd.readouterr().out.splitlines()
+    assert line.startswith(f"{changed}: after ")
+    assert " done.3: today's code writes ready.executor.high.4 where the recording has" in line
+
+
+def test_as_json(changed: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "--json", str(DIAMOND), str(changed)]) == 1
+    same, other = json.loads(capfd.readouterr().out)
+    assert (same["job"], same["differences"]) == ("job", [])
+    [difference] = other["differences"]
+    assert difference["difference"]["today"] == "ready.executor.high.4"
+    assert difference["difference"]["recorded"] == "ready.executor.low.4"
+    assert difference["text"].startswith("after ")
+
+
+def test_show_draws_the_tree(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "--show", str(DIAMOND)]) == 0
+    drawn = capfd.readouterr().out
+    assert "do 3" in drawn
+    assert "succeeded · 6 of 6 tasks" in drawn
+
+
+def test_show_as_json(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "--show", "--json", str(DIAMOND)]) == 0
+    [view] = json.loads(capfd.readouterr().out)
+    assert (view["status"], len(view["tasks"])) == ("succeeded", 6)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read"),
+        (b"", "is no export of a job"),
+        (b"\xff\xfe\n", "is no export of a job"),
+        (b'{"type":"submitted"}\n', "is no export of a job"),
+        (
+            b'{"galerne_export":9,"tenant":"a","job":"b","partitions":8,"at":1.0,"galerne":"7.1"}\n',
+            "use that of galerne 7.1",
+        ),
+        (DIAMOND.read_bytes()[:-20], "line 30"),
+    ],
+)
+def test_a_file_that_is_none_is_one_line_and_2(
+    content: bytes | None, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "some.jsonl"
+    if content is not None:
+        path.write_bytes(content)
+    assert main(["replay", str(path)]) == 2
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert said in printed.err
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["replay"],
+        ["export"],
+        ["purge"],
+        ["purge", "job", "--older-than", "7d"],
+        ["purge", "--older-than", "a week"],
+    ],
+)
+def test_a_bad_command_line_is_one_line_and_2(
+    arguments: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert capfd.readouterr().err.count("\n") == 1
