@@ -18,7 +18,7 @@ export PIP_USER := 0
 export PIP_REQUIRE_HASHES := 0
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_CONSTRAINT PIP_REQUIREMENT PYTHONPATH PYTHONHOME
 
-.PHONY: help demo test check fmt lock clean
+.PHONY: help demo test check bench chaos fmt lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -35,6 +35,12 @@ check: $(VENV)/.dev-installed ## format, lint, imports and types, as CI runs the
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+bench: $(VENV)/.run-installed ## throughput, latency, CPU and memory, some minutes (shorter: ARGS=--quick)
+	$(BIN)/python -m bench $(ARGS)
+
+chaos: $(VENV)/.dev-installed ## kill every process at every boundary, hours or (ARGS=--help) less
+	cd tests && ../$(BIN)/python -m chaos $(ARGS)
 
 fmt: $(VENV)/.dev-installed ## format, and mend what ruff can mend
 	$(BIN)/ruff format .
