@@ -1,0 +1,198 @@
+"""One cell of the matrix, played on a fleet that stands: one death at a known place.
+
+a process of the role is armed and takes the place of one ─▶ jobs ─▶ it reaches the boundary
+and dies ─▶ what its spool holds is written down ─▶ another takes its place ─▶ the jobs end
+"""
+
+import random
+from collections.abc import Sequence
+
+import anyio
+import anyio.abc
+import msgspec
+
+from chaos.evidence import IDLE
+from chaos.fleet import ROLES, Fleet
+from chaos.goals import Job, job
+from chaos.matrix import Cell
+from chaos.settling import answer_questions
+
+PATIENCE = 45.0
+"""Seconds for the jobs of a cell to end; a job that has not by then counts as stuck."""
+ROUNDS = 8
+"""Batches of jobs until the victim must have come by: where there are two of a role, the other
+one may get all the work of a batch."""
+AFTERWARDS = 1.0
+"""Seconds after the end of the jobs in which the last boundaries are passed."""
+JUNKS = 4
+"""Unreadable messages of one batch: any process of the role may get each."""
+JUNK = b'{"this is": "no message'
+
+
+class Played(msgspec.Struct):
+    """`reached`: the victim died at its boundary. `trouble` says what else was wrong."""
+
+    cell: Cell
+    row: str
+    reached: bool = False
+    trouble: str = ""
+
+
+async def play(running: Fleet, cell: Cell, number: int) -> Played:
+    """Play the cell; `number` tells its jobs and processes from those of other cells."""
+    played = Played(cell, cell.name)
+    try:
+        with anyio.fail_after(ROUNDS * PATIENCE):
+            await _Play(running, cell, number, played).run()
+    except TimeoutError:
+        played.trouble = played.trouble or "the cell did not come to its end"
+    return played
+
+
+class _Play:
+    def __init__(self, running: Fleet, cell: Cell, number: int, played: Played) -> None:
+        self._running = running
+        self._cell = cell
+        self._number = number
+        self._played = played
+        self._victim = f"{cell.role}-{number}-victim"
+        self._replacement = f"{cell.role}-{number}-replacement"
+        self._model: str | None = None
+        self._dead = anyio.Event()
+
+    async def run(self) -> None:
+        cell, running = self._cell, self._running
+        stand_in = f"stand-in-{self._number}"
+        if cell.stand_in:
+            self._model = await running.start_stand_in(stand_in, *cell.stand_in)
+        async with anyio.create_task_group() as tasks:
+            await self._prepare(tasks)
+            for number in range(ROUNDS):
+                await self._round(number)
+                with anyio.move_on_after(AFTERWARDS):
+                    await self._dead.wait()
+                if self._dead.is_set():
+                    break
+            else:
+                self._played.trouble = self._played.trouble or "the boundary was not reached"
+            with anyio.move_on_after(PATIENCE):
+                await self._replaced()
+            tasks.cancel_scope.cancel()
+        for name in [self._victim] + [self._replacement] * (self._model is not None):
+            if name in running.workers and running.workers[name].alive:
+                await running.kill(name, IDLE, cell.name)
+        if self._model is not None:
+            await running.kill(stand_in, IDLE, cell.name)
+
+    async def _replaced(self) -> None:
+        while self._dead.is_set() and self._replacement not in self._running.workers:
+            await anyio.sleep(0.02)
+
+    # processes
+
+    async def _prepare(self, tasks: anyio.abc.TaskGroup) -> None:
+        """Exactly `each` of every role, one of them the victim; who dies first takes its place."""
+        cell, running = self._cell, self._running
+        for name in running.alive(cell.role)[max(0, cell.each - 1) :]:
+            await running.kill(name, IDLE, cell.name)
+        async with anyio.create_task_group() as starting:
+            for role in ROLES:
+                wanted = cell.each - (role == cell.role)
+                for number in range(len(running.alive(role)), wanted):
+                    starting.start_soon(self._stand, f"{role}-{self._number}-{number}")
+            if cell.first is None:
+                await self._arm(self._victim, cell.point, cell.number)
+                tasks.start_soon(self._succeed)
+            else:
+                await self._arm(f"{cell.role}-{self._number}-first", cell.first, 1)
+                tasks.start_soon(self._inherit)
+
+    async def _stand(self, name: str) -> None:
+        await self._running.fork(name)
+        await self._running.serving(name)
+
+    async def _arm(self, name: str, point: str, number: int) -> None:
+        await self._running.fork(name, fault=point, number=number, model=self._model)
+        await self._running.serving(name)
+
+    async def _inherit(self) -> None:
+        """A first process dies; the victim comes after it and dies over what it finds."""
+        first = f"{self._cell.role}-{self._number}-first"
+        await self._running.buried(first, self._cell.first or IDLE, self._cell.name)
+        cell = self._cell
+        await self._running.fork(self._victim, fault=cell.point, number=cell.number)
+        await self._succeed()
+
+    async def _succeed(self) -> None:
+        """Wait for the death of the victim, write it down, and start another in its place."""
+        running, cell = self._running, self._cell
+        await running.buried(self._victim, cell.point, cell.name)
+        self._played.reached = running.mark(self._victim).exists()
+        await running.fork(self._replacement, model=self._model)
+        self._dead.set()
+
+    # jobs
+
+    async def _round(self, number: int) -> None:
+        """One batch of jobs, to its end."""
+        running, cell = self._running, self._cell
+        jobs = [job(kind, f"{kind}-{self._number}-{number}") for kind in cell.jobs]
+        match cell.scene:
+            case "cancelled":
+                jobs = await self._cancelled(jobs)
+            case "hostile":
+                for n in range(JUNKS):
+                    await self._send_junk(f"junk-{self._number}-{number}-{n}")
+                await self._submit(jobs)
+            case "reconnected":
+                await self._submit(jobs)
+                await self._begun(jobs)
+                await running.servers.stop()
+                await running.servers.start()
+            case "heir" | "plain":
+                await self._submit(jobs)
+        if running.servers.replicas > 1:
+            await running.servers.hurt(random.Random(self._number))
+        with anyio.move_on_after(PATIENCE):
+            await ended(running, jobs)
+
+    async def _submit(self, jobs: Sequence[Job]) -> None:
+        for one in jobs:
+            await self._running.submit(one, self._cell.name)
+
+    async def _cancelled(self, jobs: list[Job]) -> list[Job]:
+        """Cancel the job while its tool works."""
+        expected = msgspec.structs.replace(jobs[0].expected, status="cancelled", texts=())
+        jobs = [msgspec.structs.replace(jobs[0], expected=expected)]
+        await self._submit(jobs)
+        await self._begun(jobs)
+        await self._running.cancel(jobs[0].id)
+        return jobs
+
+    async def _begun(self, jobs: Sequence[Job]) -> None:
+        """Until the first tool is at work."""
+        with anyio.move_on_after(PATIENCE):
+            while not any(self._running.evidence.has_begun(one.id) for one in jobs):
+                await anyio.sleep(0.03)
+
+    async def _send_junk(self, job_id: str) -> None:
+        """A message that nobody can read, to a queue of the victim's role."""
+        match self._cell.role:
+            case "coordinator":
+                await self._running.send("galerne.submit.default", JUNK, stored=True)
+            case "tools":
+                await self._running.send("galerne.tool.chaos_pure", JUNK, stored=False)
+            case lane:
+                subject = f"galerne.ev.0.default.{job_id}.ready.{lane}.normal.1"
+                await self._running.send(subject, JUNK, stored=True)
+
+
+async def ended(running: Fleet, jobs: Sequence[Job]) -> None:
+    """Until every job has its end in the log; people's questions are answered on the way."""
+    left = {one.id for one in jobs}
+    while left:
+        for name in list(left):
+            if await running.end_of(name) is not None:
+                left.discard(name)
+        await answer_questions(running, left)
+        await anyio.sleep(0.1)

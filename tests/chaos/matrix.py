@@ -1,0 +1,136 @@
+"""Which cells there are: every boundary, with every role that reaches it, and how it is reached.
+
+Most boundaries are passed by any job. The others need something special: a job that is cancelled,
+a model that asks for a pause, a message that nobody can read, a process that has died before.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from chaos.goals import Kind
+from galerne.faults import POINTS, Role
+
+Scene = Literal["plain", "cancelled", "hostile", "heir", "reconnected"]
+"""plain: jobs run; cancelled: one is cancelled; hostile: unreadable messages come; heir: another
+process of the role has died first; reconnected: the server is killed under the jobs."""
+
+
+BOTH: tuple[Kind, ...] = ("whole", "failing")
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """One kill: `role` dies at `point`, the `number`th time that it comes by.
+
+    `each` processes of every role run. `first` is where the process before the victim has died.
+    """
+
+    point: str
+    role: Role
+    jobs: tuple[Kind, ...] = BOTH
+    scene: Scene = "plain"
+    number: int = 1
+    each: int = 1
+    first: str | None = None
+    stand_in: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        kind = "" if self.jobs == BOTH else f"-{'-'.join(self.jobs)}"
+        return f"{self.point}-{self.role}{kind}-{self.number}"
+
+
+BUSY_MODEL = ("--faults", "429:every=2")
+SLOW_PLANNER = ("--faults", "slow:every=1:role=planner", "--latency", "0.15")
+EFFECTS: tuple[Kind, ...] = ("once", "idempotent", "pure")
+UNJOURNALED = frozenset({"tool.received", "tool.replied.before", "tool.replied.after"})
+"""Boundaries of a tool worker that a pure call passes, too; and `effect.*`."""
+
+
+def short_form() -> tuple[Cell, ...]:
+    """Every boundary once; the roles that reach it, and the effects of tools, take turns."""
+    chosen: list[Cell] = []
+    for turn, point in enumerate(POINTS):
+        roles = POINTS[point].roles
+        cells = _cells(point, roles[turn % len(roles)])
+        chosen.append(cells[turn % len(cells)])
+    return tuple(chosen)
+
+
+def full_form() -> tuple[Cell, ...]:
+    """Every boundary with each role that reaches it, and with each effect of a tool."""
+    return tuple(
+        cell for point in POINTS for role in POINTS[point].roles for cell in _cells(point, role)
+    )
+
+
+def long_form() -> tuple[Cell, ...]:
+    """The full form with two processes of each role, at the first and the second passing.
+
+    What an heir finds is found by an only heir: another process would often be there before it.
+    """
+    return tuple(
+        msgspec.structs.replace(cell, each=1 + (cell.first is None), number=cell.number + later)
+        for cell in full_form()
+        for later in (range(2) if _passed_twice(cell) else range(1))
+    )
+
+
+def _cells(point: str, role: Role) -> list[Cell]:
+    if role == "tools" and point.startswith(("tool.", "journal.", "effect.", "spool.")):
+        return _tool_cells(point)
+    return [_cell(point, role)]
+
+
+def _cell(point: str, role: Role) -> Cell:
+    name = point.rpartition(".")[0] if point.endswith((".before", ".after")) else point
+    match name:
+        case "publish.accounted":
+            return Cell(point, role, ("budgeted",))
+        case "publish.asked" | "publish.decided":
+            return Cell(point, role, ("asking",))
+        case "timer.fired":
+            return Cell(point, role, ("overdue",))
+        case "bus.reconnected":
+            return Cell(point, role, scene="reconnected")
+        case "publish.cancelled" | "ack.command" | "purge":
+            return Cell(point, role, ("slow",), "cancelled")
+        case "quarantine" | "discard.lane":
+            return Cell(point, role, scene="hostile")
+        case "job.loaded":
+            return Cell(point, role, scene="heir", first="publish.ready.after")
+        case "spool.replay" | "spool.remove":
+            return Cell(point, role, scene="heir", first="spool.synced")
+        case "give_back" | "retry.lane":
+            return Cell(point, role, ("counting",), stand_in=BUSY_MODEL)
+        case "renew" if role == "planner":
+            return Cell(point, role, ("slow",), stand_in=SLOW_PLANNER)
+        case "renew":
+            return Cell(point, role, ("slow",))
+        case _:
+            return Cell(point, role)
+
+
+def _tool_cells(point: str) -> list[Cell]:
+    """A tool worker dies once for each effect that comes by."""
+    if point.startswith(("spool.replay", "spool.remove")):
+        return [
+            Cell(point, "tools", (kind,), "heir", first="spool.synced")
+            for kind in ("once", "idempotent")
+        ]
+    if point.startswith("journal.claim"):
+        claims = [Cell(point, "tools", (kind,)) for kind in ("once", "idempotent")]
+        return [*claims, Cell(point, "tools", ("slow_once",), number=2)]  # 2: it is renewed
+    pure = point in UNJOURNALED or point.startswith("effect.")
+    return [Cell(point, "tools", (kind,)) for kind in (EFFECTS if pure else EFFECTS[:2])]
+
+
+def _passed_twice(cell: Cell) -> bool:
+    """Whether one process surely comes by a second time in the jobs of its cell."""
+    return (
+        cell.scene == "plain"
+        and cell.number == 1
+        and cell.point.startswith(
+            ("publish.", "ack.part", "task.", "model.", "tool.", "effect.", "journal.result")
+        )
+    )
