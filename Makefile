@@ -27,7 +27,7 @@ demo: $(VENV)/.run-installed ## install, then run a job on the embedded server a
 	$(BIN)/galerne run "Count the words in README.md and in docs/protocol.md, then say which is longer"
 
 test: $(VENV)/.dev-installed ## install what the tests need, then run all of them (or: ARGS="-k name")
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 check: $(VENV)/.dev-installed ## format, lint, imports and types, as CI runs them
 	$(BIN)/ruff format --check .

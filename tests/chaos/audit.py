@@ -10,7 +10,7 @@ plain JSON, and the rules below are written from `docs/guarantees.md` alone.
 import base64
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,7 +180,6 @@ def read(folder: Path) -> Held:
             held.claims.setdefault(f"{job}.{name[1]}", []).append(fact)
     for message in _lines(folder / "journal.jsonl"):
         *_, job, task, n, entry = message["subject"].split(".")
-        entry = entry.partition("-")[0]
         known = held.journal.setdefault(f"{job}.{task}.{n}", {})
         known[entry] = message | {"data": _decoded(message["data"])}
     return held
@@ -341,6 +340,7 @@ def _doubled_effects(effects: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
 
 def _doubts(held: Held) -> Iterator[Finding]:
     """Effects that are in doubt, and whether they have to be."""
+    rounds: Counter[str] = Counter()
     for name, fact in held.facts.items():
         job, kind, *rest = name.split(".")
         data = fact["data"]
@@ -348,11 +348,13 @@ def _doubts(held: Held) -> Iterator[Finding]:
         if kind == "done" and outcome.get("code") == "in_doubt":
             open_calls = _open_calls(held, f"{job}.{rest[0]}.")
             for key in open_calls:
-                yield _doubt(held, key)
+                yield _doubt(held, key, 0)
             if not open_calls:
                 yield Finding("odd", f"{job}.{rest[0]}", "no claim without a result stands for it")
         elif kind == "ask" and data.get("what") == "doubt":
-            yield _doubt(held, f"{job}.{data['task']}.{data['n']}")
+            key = f"{job}.{data['task']}.{data['n']}"
+            yield _doubt(held, key, rounds[key])  # each doubt is about the next round of the call
+            rounds[key] += 1
 
 
 def _open_calls(held: Held, task: str) -> list[str]:
@@ -364,9 +366,9 @@ def _open_calls(held: Held, task: str) -> list[str]:
     ]
 
 
-def _doubt(held: Held, key: str) -> Finding:
+def _doubt(held: Held, key: str, round_: int) -> Finding:
     """In doubt as it has to be: whoever held the call has died, and nothing of it was safe."""
-    claim = held.journal.get(key, {}).get("claim")
+    claim = held.journal.get(key, {}).get(f"claim-{round_}" if round_ else "claim")
     if claim is None:
         return Finding("odd", key, "nobody has ever claimed the call")
     pid = _pid(claim["data"].get("by"))

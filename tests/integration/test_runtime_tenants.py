@@ -138,7 +138,9 @@ async def test_the_next_ones_wait_in_the_order_of_their_submission(settings: Set
             await until(has_begun(fleet, "acme", n + 3), "the next one begins")
         place = fleet.bus.subjects.events(tenant="acme", rest="submitted")
         records = sorted(await fleet.facts.read(place), key=lambda record: record.sequence)
-        assert [record.address.job for record in records] == [f"job-{n}" for n in range(6)]
+        begun = [record.address.job for record in records]
+        assert set(begun[:2]) == {"job-0", "job-1"}  # these two are admitted side by side
+        assert begun[2:] == [f"job-{n}" for n in range(2, 6)]
 
 
 async def test_a_job_that_waits_is_cancelled_before_it_begins(settings: Settings) -> None:

@@ -63,9 +63,15 @@ def calls(state: JobState, work: Callable[[], object]) -> int:
         setattr(state, field, _counted(value))
     count = 0
 
-    def profile(_frame: FrameType, event: str, _argument: object) -> None:
+    def profile(frame: FrameType, event: str, argument: object) -> None:
         nonlocal count
-        count += event in {"call", "c_call"}
+        match event:
+            case "call":
+                count += frame.f_code.co_name not in _REMEMBERED
+            case "c_call":
+                count += not getattr(argument, "__name__", "").startswith("_abc_")
+            case _:
+                pass
 
     before = sys.getprofile()
     sys.setprofile(profile)
@@ -74,6 +80,10 @@ def calls(state: JobState, work: Callable[[], object]) -> int:
     finally:
         sys.setprofile(before)
     return count
+
+
+_REMEMBERED = frozenset({"__instancecheck__", "__subclasscheck__", "__subclasshook__"})
+"""What Python asks of a class once and then remembers: it depends on what ran before."""
 
 
 def _counted(value: Any) -> Any:
