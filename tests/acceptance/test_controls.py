@@ -76,7 +76,7 @@ async def test_a_call_waits_for_leave_without_a_place_and_a_refusal_is_read(
             assert "two.txt has 5 words" in await meanwhile.result()
 
         listed = await galerne(running, "approvals", "--json")
-        assert [one["job"] for one in json.loads(listed.stdout)] == [first.id, second.id]
+        assert {one["job"] for one in json.loads(listed.stdout)} == {first.id, second.id}
         wrong = await galerne(running, "approve", first.id, "1.9")
         assert wrong.returncode == 1
         assert wrong.stderr == f"galerne: job {first.id} has no question 1.9: open are 1.2\n"
