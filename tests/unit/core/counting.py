@@ -4,6 +4,7 @@ Dictionaries and sets are replaced by ones written in Python, so that walking th
 C code (`sorted`, `tuple`, `any`, a union) is counted too, an item at a time.
 """
 
+import gc
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, MutableSet
 from types import FrameType
@@ -58,7 +59,11 @@ class CountedSet(MutableSet[K]):
 
 
 def calls(state: JobState, work: Callable[[], object]) -> int:
-    """How many functions are called while `work` uses `state`."""
+    """How many functions are called while `work` uses `state`.
+
+    No garbage is collected meanwhile: when that happens is chance, and it calls functions too, as
+    Hypothesis has it timed (`gc.callbacks`).
+    """
     for field, value in msgspec.structs.asdict(state).items():
         setattr(state, field, _counted(value))
     count = 0
@@ -73,12 +78,15 @@ def calls(state: JobState, work: Callable[[], object]) -> int:
             case _:
                 pass
 
-    before = sys.getprofile()
+    before, collecting = sys.getprofile(), gc.isenabled()
+    gc.disable()
     sys.setprofile(profile)
     try:
         work()
     finally:
         sys.setprofile(before)
+        if collecting:
+            gc.enable()
     return count
 
 
