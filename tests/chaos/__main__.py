@@ -2,7 +2,8 @@
 
     matrix      every boundary, every role, two processes of each
     random      processes killed every 0.3 s, nats-server every 3 s
-    cluster     the matrix at every boundary once, and the random phase, on three servers with R3
+    cluster     on three servers with R3: the matrix, every boundary once; then the random phase,
+                in which a stream's leader is killed every 20 s
 
 Each phase leaves its table in the folder; the last thing printed is the table of all of them.
 """

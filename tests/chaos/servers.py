@@ -23,9 +23,14 @@ READY = 40.0
 
 
 class Servers(Protocol):
-    """What a fleet needs of its servers. `replicas` is how many copies its streams have."""
+    """What a fleet needs of its servers.
+
+    `replicas` is how many copies its streams have, `hurt_every` the seconds between two kills that
+    they can take.
+    """
 
     replicas: int
+    hurt_every: float
 
     @property
     def url(self) -> str: ...
@@ -40,6 +45,7 @@ class OneServer:
     """A single server."""
 
     replicas = 1
+    hurt_every = 3.0
 
     def __init__(self, folder: Path) -> None:
         self._server = NatsServer(folder)
@@ -62,9 +68,14 @@ class OneServer:
 
 
 class Cluster:
-    """Three servers on this host; `hurt` kills the leader of one of the streams."""
+    """Three servers on this host; `hurt` kills the leader of one of the streams.
+
+    A group of servers looks for a new leader after 4 to 9 s without one (nats-server's own limits),
+    so leaders that are killed more often than that leave none to speak to at any time.
+    """
 
     replicas = 3
+    hurt_every = 20.0
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,7 +1,7 @@
 """The random phase: processes and servers die all the time, while jobs run.
 
     every 0.3 s    kill -9 of a process that chance chooses; another is started in its place
-    every 3 s      kill -9 of nats-server, or of the leader of a stream; it is started again
+    every 3 s      kill -9 of nats-server; of three servers, every 20 s, that of a stream's leader
 
 Which process dies, and the order of the jobs, follow from the seed; when exactly does not.
 """
@@ -24,8 +24,6 @@ from chaos.table import Row
 
 KILL_EVERY = 0.3
 """Seconds between two kills of processes."""
-SERVER_EVERY = 3.0
-"""Seconds between two kills of a server, from its start on."""
 KINDS: tuple[Kind, ...] = ("whole", "failing", "counting", "once", "idempotent", "pure")
 AT_ONCE = 12
 """Jobs that are under way at a time."""
@@ -124,7 +122,7 @@ class _Storm:
 
     async def _kill_servers(self, done: anyio.Event) -> None:
         while not done.is_set():
-            with anyio.move_on_after(SERVER_EVERY):
+            with anyio.move_on_after(self._running.servers.hurt_every):
                 await done.wait()
             if not done.is_set():
                 pid = await self._running.servers.hurt(self._chance)
