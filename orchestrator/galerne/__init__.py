@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from galerne.messages.plan import Budget
     from galerne.planner import Plan, Planner
     from galerne.settings import Settings, load_settings
-    from galerne.tool import Tool, ToolContext, tool
+    from galerne.tools import Tool, ToolContext, tool
 
     __version__: str
 
@@ -67,9 +67,9 @@ _HOMES = {
     "Budget": "galerne.messages.plan",
     "Planner": "galerne.planner",
     "Plan": "galerne.planner",
-    "tool": "galerne.tool",
-    "Tool": "galerne.tool",
-    "ToolContext": "galerne.tool",
+    "tool": "galerne.tools",
+    "Tool": "galerne.tools",
+    "ToolContext": "galerne.tools",
     "Settings": "galerne.settings",
     "load_settings": "galerne.settings",
 }

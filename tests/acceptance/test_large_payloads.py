@@ -43,7 +43,7 @@ import anyio
 from galerne.messages.blobs import Blob
 from galerne.runtime import roles
 from galerne.settings import load_settings
-from galerne.tool import BlobFile, ToolContext, tool
+from galerne.tools import BlobFile, ToolContext, tool
 
 
 @tool(effect="idempotent", timeout=240.0)

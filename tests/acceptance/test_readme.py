@@ -90,7 +90,7 @@ async def test_the_tool_of_the_page_is_found_and_described(tmp_path: Path) -> No
     (tmp_path / "shipping.py").write_text(block.text, encoding="utf-8")
     look = """
 import anyio, json, shipping
-from galerne.tool import find_tools
+from galerne.tools import find_tools
 (tool,) = find_tools(shipping)
 print(json.dumps([tool.spec.name, tool.spec.parameters, anyio.run(tool, 2.0, "DE")]))
 """

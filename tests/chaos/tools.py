@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 
 from galerne.errors import ToolError
-from galerne.tool import ToolContext, tool
+from galerne.tools import ToolContext, tool
 
 LEDGER = "CHAOS_TOOL_LEDGER"
 """Variable with the path of the ledger."""

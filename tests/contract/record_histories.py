@@ -28,7 +28,7 @@ from galerne.messages.facts import JobStatus
 from galerne.messages.plan import Budget
 from galerne.models.standin import StandIn
 from galerne.settings import BusSettings, CoordinatorSettings, Settings, WorkerSettings
-from galerne.tool import tool
+from galerne.tools import tool
 from integration.fleet import Fleet, calling, echoing, eventually, fleet_on, planning, task, until
 
 HISTORIES = Path(__file__).parent / "histories"

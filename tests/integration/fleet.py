@@ -54,7 +54,7 @@ from galerne.runtime.tool_directory import ToolDirectory
 from galerne.runtime.tool_host import ToolHost
 from galerne.runtime.worker import Worker
 from galerne.settings import Settings
-from galerne.tool import AnyTool
+from galerne.tools import AnyTool
 
 T = TypeVar("T")
 PATIENCE = 30.0

@@ -260,7 +260,7 @@ class Maker:
 
     def _tool(self) -> bytes:
         return self._random.choice(
-            (b"galerne.tool.look", b"galerne.tool.nobody", b"galerne.tool.look.x", b"galerne.tool")
+            (b"galerne.tool.look", b"galerne.tool.nobody", b"galerne.tool.look.x", b"galerne.tools")
         )
 
     def _core(self) -> bytes:

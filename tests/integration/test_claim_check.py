@@ -29,7 +29,7 @@ from galerne.messages.ids import DEFAULT_TENANT
 from galerne.messages.plan import Failed, Succeeded, TaskSpec
 from galerne.messages.tools import ToolRefused
 from galerne.settings import Settings
-from galerne.tool import BlobFile, ToolContext, tool
+from galerne.tools import BlobFile, ToolContext, tool
 from integration.fleet import Fleet, agent, fleet_on, task, until
 
 pytestmark = pytest.mark.anyio

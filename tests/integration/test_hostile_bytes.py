@@ -19,7 +19,7 @@ from structlog.processors import format_exc_info
 from galerne.agent import TaskContext
 from galerne.bus.server import NatsServer
 from galerne.settings import Settings
-from galerne.tool import tool
+from galerne.tools import tool
 from integration.fleet import (
     Fleet,
     Member,

@@ -13,7 +13,7 @@ from galerne.agent import TaskContext
 from galerne.bus.server import NatsServer
 from galerne.messages.facts import Asked, Decided
 from galerne.settings import Settings
-from galerne.tool import AnyTool, tool
+from galerne.tools import AnyTool, tool
 from integration.fleet import (
     Doing,
     Fleet,

@@ -18,7 +18,7 @@ from galerne.messages.plan import Budget
 from galerne.models import ModelClient
 from galerne.models.standin import StandIn, StandInSettings
 from galerne.settings import RoleSettings, Settings
-from galerne.tool import tool
+from galerne.tools import tool
 from integration.fleet import (
     Fleet,
     ScriptedModel,

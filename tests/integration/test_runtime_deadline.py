@@ -13,7 +13,7 @@ from galerne.messages.chat import ChatRequest
 from galerne.messages.facts import Asked, Done, Ready
 from galerne.messages.plan import Failed, Succeeded
 from galerne.settings import Settings
-from galerne.tool import tool
+from galerne.tools import tool
 from integration.fleet import (
     ScriptedModel,
     agent,

@@ -9,7 +9,7 @@ import pytest
 from galerne.bus.server import NatsServer
 from galerne.messages.facts import Decided, ToolStep
 from galerne.settings import Settings
-from galerne.tool import AnyTool, ToolContext, tool
+from galerne.tools import AnyTool, ToolContext, tool
 from integration.fleet import Fleet, calling, eventually, fleet_on, planning, task, until
 
 pytestmark = pytest.mark.anyio

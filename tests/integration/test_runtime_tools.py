@@ -28,7 +28,7 @@ from galerne.runtime.tool_caller import ToolCaller
 from galerne.runtime.tool_directory import ToolDirectory
 from galerne.runtime.tool_host import ToolClaim
 from galerne.settings import Settings, ToolSettings
-from galerne.tool import AnyTool, ToolContext, tool
+from galerne.tools import AnyTool, ToolContext, tool
 from integration.fleet import Fleet, eventually, fleet_on, pub, raw, until
 
 pytestmark = pytest.mark.anyio

@@ -20,7 +20,7 @@ from galerne.messages.ids import TaskId
 from galerne.messages.plan import Budget, Succeeded
 from galerne.runtime.lease import Claims, Lease
 from galerne.settings import Settings
-from galerne.tool import tool
+from galerne.tools import tool
 from integration.fleet import (
     Fleet,
     Member,

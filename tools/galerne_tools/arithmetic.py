@@ -24,7 +24,7 @@ from typing import Annotated
 import msgspec
 
 from galerne.errors import ToolError
-from galerne.tool import tool
+from galerne.tools import tool
 
 MAX_LENGTH = 1000
 """Characters of an expression."""

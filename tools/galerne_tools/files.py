@@ -16,7 +16,7 @@ import msgspec
 
 from galerne.errors import ToolError
 from galerne.settings import ToolSettings
-from galerne.tool import AnyTool, tool
+from galerne.tools import AnyTool, tool
 from galerne_tools._root import Root, check_wanted, is_binary
 
 MAX_LISTED = 1000

@@ -60,8 +60,8 @@ class LocalFleet:
         pretty = log_form == "pretty" or (log_form == "auto" and sys.stderr.isatty())
         self._logging = ["--log-level", log_level, "--log-form", "pretty" if pretty else "json"]
 
-    async def run(self, stopping: Stopping) -> int:
-        """Serve until a signal comes; gives its exit code.
+    async def run(self, stopping: Stopping) -> None:
+        """Serve until a signal comes, then let the workers finish.
 
         Raises ChildFailedError, UnavailableError, InvalidInputError.
         """
@@ -80,7 +80,6 @@ class LocalFleet:
                 settings = await stack.enter_async_context(self._models(settings, resolved.missing))
             grace = settings.worker.drain + _MARGIN
             await Supervisor().run(self._workers(settings), stopping.event, grace)
-        return stopping.code
 
     @asynccontextmanager
     async def _models(

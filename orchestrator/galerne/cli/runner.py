@@ -1,8 +1,8 @@
 """Runs a command's coroutine, on uvloop where that is installed, and turns signals into ends.
 
 A command ends at once: the first SIGINT or SIGTERM cancels it, and whatever goes wrong while it
-unwinds is of no interest any more. A service (`worker`, `up`, `stand-in`) is asked to stop, and
-only a second signal cancels it.
+unwinds is of no interest any more. A service (`worker`, `up`, `stand-in`) is asked to stop, which
+is its success; only a second signal cancels it.
 """
 
 import gc
@@ -64,29 +64,28 @@ async def _interruptible(function: Main) -> int:
 
 
 class Stopping:
-    """What a service watches: `event` is set by the first signal, `code` is its exit code."""
+    """What a service watches: `event` is set by the first signal."""
 
     def __init__(self) -> None:
         self.event = anyio.Event()
-        self.code = 0
 
 
 async def _stoppable(function: Callable[[Stopping], Awaitable[int]]) -> int:
     stopping = Stopping()
+    codes: list[int] = []
 
     async def watch() -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for number in signals:
                 if stopping.event.is_set():
+                    codes.append(code_of(number))
                     tasks.cancel_scope.cancel()
                     return
-                stopping.code = code_of(number)
                 stopping.event.set()
 
-    codes: list[int] = []
     async with background(watch) as tasks:
-        codes.append(await function(stopping))
-    return codes[0] if codes else stopping.code  # none: a second signal has cancelled it
+        codes.insert(0, await function(stopping))
+    return codes[0]
 
 
 def code_of(number: signal.Signals) -> int:

@@ -88,6 +88,8 @@ async def follow_to_the_end(
     except anyio.get_cancelled_exc_class():
         if where is None:
             note(f"job {job.id} goes on: `galerne watch {job.id}` or `galerne cancel {job.id}`")
+        else:
+            note(f"interrupted; job {job.id} ends unfinished, with its fleet")
         raise
     return conclude(view, as_json=as_json)
 

@@ -20,7 +20,7 @@ from galerne.errors import NotFoundError, PermanentError, TransientError, Unavai
 from galerne.messages.blobs import Bucket, check_size, is_blob, packed, to_blob, to_value
 from galerne.messages.codec import encode
 from galerne.settings import BusSettings
-from galerne.tool import BlobFile
+from galerne.tools import BlobFile
 
 _LOOK = 1.0
 """Seconds to find out whether there is a store; who may not ask goes on without."""

@@ -30,7 +30,7 @@ from galerne.messages.facts import Decided, Ended, Verdict
 from galerne.messages.ids import JobId, TaskId, TenantId
 from galerne.messages.plan import Usage
 from galerne.messages.requests import Cancel, Submit
-from galerne.tool import BlobFile
+from galerne.tools import BlobFile
 
 
 class Job:

@@ -32,7 +32,7 @@ from galerne.runtime.tool_directory import ToolDirectory
 from galerne.runtime.tool_host import ToolHost
 from galerne.runtime.worker import Worker
 from galerne.settings import RoleSettings, Settings
-from galerne.tool import load_tools
+from galerne.tools import load_tools
 
 log = get_logger("galerne.runtime")
 

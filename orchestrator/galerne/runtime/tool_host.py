@@ -48,7 +48,7 @@ from galerne.runtime.quarantine import Quarantine
 from galerne.runtime.spool import Spool, Spooled
 from galerne.runtime.tool_directory import HEARTBEAT
 from galerne.settings import Settings
-from galerne.tool import AnyTool, ToolContext, invoke
+from galerne.tools import AnyTool, ToolContext, invoke
 
 log = get_logger("galerne.runtime.tools")
 

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult
-from galerne.tool import AnyTool, ToolContext, invoke
+from galerne.tools import AnyTool, ToolContext, invoke
 
 
 def context(seconds: float = 3600.0) -> ToolContext:

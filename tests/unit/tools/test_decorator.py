@@ -6,7 +6,7 @@ import pytest
 
 from galerne.errors import InvalidInputError
 from galerne.messages.tools import ToolSpec
-from galerne.tool import ToolContext, tool
+from galerne.tools import ToolContext, tool
 
 
 class Point(msgspec.Struct):

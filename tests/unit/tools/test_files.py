@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from galerne.errors import ToolError
 from galerne.settings import ToolSettings
-from galerne.tool import AnyTool
+from galerne.tools import AnyTool
 from galerne_tools import files
 from galerne_tools._root import Root
 from galerne_tools.files import MAX_LINE, MAX_LISTED, MAX_READ, FileTools, Pattern, tools

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from galerne.errors import InDoubtError, InvalidInputError, ToolError, UnavailableError
 from galerne.messages.codec import encode
 from galerne.messages.tools import Effect, ToolRefused, ToolResult
-from galerne.tool import MAX_RESULT, ToolContext, invoke, tool
+from galerne.tools import MAX_RESULT, ToolContext, invoke, tool
 from unit.tools.calls import call, context, refusal_of, value_of
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,7 @@ import pytest
 
 from galerne.errors import InvalidInputError, InvalidSettingsError
 from galerne.settings import ToolSettings
-from galerne.tool import find_tools, load_tools, tool
+from galerne.tools import find_tools, load_tools, tool
 from galerne_tools import arithmetic
 
 GROUP = "galerne.tools_of_a_test"
@@ -40,7 +40,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Insta
 
 
 MODULE = """
-from galerne.tool import tool
+from galerne.tools import tool
 
 @tool
 async def second(n: int) -> int:
@@ -54,7 +54,7 @@ again = second
 """
 
 FACTORY = """
-from galerne.tool import tool
+from galerne.tools import tool
 
 def tools(settings):
     @tool
@@ -111,7 +111,7 @@ def test_two_of_one_name_are_refused(installed: Installed) -> None:
         ("1 / 0", None, "cannot be imported: ZeroDivisionError: division by zero"),
         ("import no_such_module_here", None, "cannot be imported: ModuleNotFoundError: No module"),
         (
-            "from galerne.tool import tool\n@tool\ndef f(n): ...",
+            "from galerne.tools import tool\n@tool\ndef f(n): ...",
             None,
             "has a bad tool: tool f: annotate the parameter n",
         ),

@@ -39,7 +39,7 @@ async def _fetch(flags: argparse.Namespace, settings: "Settings") -> int:
     from galerne.cli.output import document, note
     from galerne.client import Client
     from galerne.messages.blobs import packed, size_text
-    from galerne.tool import BlobFile
+    from galerne.tools import BlobFile
 
     async with Client.connect(settings=settings.bus, tenant=flags.tenant) as client:
         found = await client.job(flags.job).output(flags.task)

@@ -35,7 +35,7 @@ async def _plan(flags: argparse.Namespace, settings: "Settings") -> int:
     from galerne.cli.output import document, draw
     from galerne.errors import InvalidInputError
     from galerne.planner import Planner
-    from galerne.tool import load_tools
+    from galerne.tools import load_tools
 
     if not flags.goal.strip():
         raise InvalidInputError("the goal is empty: say what the job is to do")

@@ -62,4 +62,4 @@ async def _serve(flags: argparse.Namespace, stopping: "Stopping") -> int:
     async with stopping_with(flags.parent, stopping), stand_in:
         answer(f"{stand_in.url} stand-in model server: rule-based, no LLM")
         await stopping.event.wait()
-    return stopping.code
+    return 0

@@ -75,7 +75,8 @@ async def _up(flags: argparse.Namespace, settings: "Settings", stopping: "Stoppi
         log_form=flags.log_form,
     )
     try:
-        return await fleet.run(stopping)
+        await fleet.run(stopping)
     except ChildFailedError as error:
         note(str(error))
         return error.exit_code if error.exit_code > 0 else 1
+    return 0

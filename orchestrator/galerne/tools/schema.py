@@ -15,7 +15,7 @@ import msgspec
 
 from galerne.errors import InvalidInputError
 from galerne.messages.blobs import KEY
-from galerne.tool.context import BlobFile
+from galerne.tools.context import BlobFile
 
 Schema = dict[str, Any]
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from galerne.errors import InvalidInputError
 from galerne.settings import ToolSettings
-from galerne.tool.contract import AnyTool, Tool
+from galerne.tools.contract import AnyTool, Tool
 
 _FACTORY = "tools"
 _Factory = Callable[[ToolSettings], Iterable[Any]]

@@ -17,8 +17,8 @@ import msgspec
 
 from galerne.errors import InvalidInputError, InvalidMessageError
 from galerne.messages.blobs import Blob, is_blob, to_blob
-from galerne.tool.context import NO_BLOBS, BlobFile, BlobStore, ToolContext
-from galerne.tool.schema import Schema, object_schema, signature_line, without_null
+from galerne.tools.context import NO_BLOBS, BlobFile, BlobStore, ToolContext
+from galerne.tools.schema import Schema, object_schema, signature_line, without_null
 
 _SHOWN = 60
 """Characters of a wrong value that its refusal repeats."""

@@ -6,10 +6,10 @@ a decoder (what its arguments must be). A tool worker finds tools through entry 
 model can read: a result, or a refusal that says what to do next.
 """
 
-from galerne.tool.calling import MAX_RESULT, invoke
-from galerne.tool.context import BlobFile, BlobStore, ToolContext
-from galerne.tool.contract import AnyTool, Tool, tool
-from galerne.tool.loading import find_tools, load_tools
+from galerne.tools.calling import MAX_RESULT, invoke
+from galerne.tools.context import BlobFile, BlobStore, ToolContext
+from galerne.tools.contract import AnyTool, Tool, tool
+from galerne.tools.loading import find_tools, load_tools
 
 __all__ = [
     "tool",

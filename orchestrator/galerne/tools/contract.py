@@ -17,8 +17,8 @@ from typing import Any, Generic, ParamSpec, TypeVar, get_args, overload
 
 from galerne.errors import InvalidInputError
 from galerne.messages.tools import Approve, Effect, ToolSpec
-from galerne.tool.parameters import Parameters, read_parameters
-from galerne.tool.schema import read_docstring
+from galerne.tools.parameters import Parameters, read_parameters
+from galerne.tools.schema import read_docstring
 
 P = ParamSpec("P")
 R = TypeVar("R")

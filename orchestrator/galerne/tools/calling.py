@@ -27,9 +27,9 @@ from galerne.messages.blobs import (
 )
 from galerne.messages.codec import encode
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult
-from galerne.tool.context import MOST_IN_MEMORY, NO_BLOBS, BlobFile, ToolContext
-from galerne.tool.contract import AnyTool
-from galerne.tool.schema import signature_line
+from galerne.tools.context import MOST_IN_MEMORY, NO_BLOBS, BlobFile, ToolContext
+from galerne.tools.contract import AnyTool
+from galerne.tools.schema import signature_line
 
 MAX_RESULT = 256 * 1024
 """Bytes of an encoded `ToolResult`: half of what a message on the bus may hold by default."""
@@ -41,7 +41,7 @@ _PAUSE = 1.0
 _MAX_MESSAGE = 2000
 """Characters of a refusal: a model reads them all, and pays for them."""
 
-_log: structlog.typing.FilteringBoundLogger = structlog.get_logger("galerne.tool")
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger("galerne.tools")
 
 
 class _Made(NamedTuple):
