@@ -215,6 +215,7 @@ async def test_the_same_id_is_the_same_job(settings: Settings) -> None:
     async with fleet_on(settings) as fleet:
         await whole(fleet)
         await fleet.submit("job", "first")
+        await until(lambda: fleet.find("job", "submitted"), "the first is taken up")
         await fleet.submit("job", "second")
         await fleet.end("job")
         await fleet.submit("job", "third")
