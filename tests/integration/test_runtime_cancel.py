@@ -21,6 +21,7 @@ from galerne.settings import RoleSettings, Settings
 from galerne.tools import tool
 from integration.fleet import (
     Fleet,
+    Member,
     ScriptedModel,
     asking,
     calling,
@@ -198,13 +199,46 @@ async def test_a_cancel_that_was_not_heard_is_found_in_the_log(settings: Setting
         await fleet.submit("job")
         with anyio.fail_after(20):
             await running.wait()
-        deaf = worker.bus._client._subs
-        for one in [sub for sub in deaf.values() if ".live." in sub.subject]:
-            await one.unsubscribe()  # what is said now reaches it as little as if it were away
+        await _deafen(worker)
         await fleet.cancel("job")
         assert (await fleet.end("job")).status == "cancelled"
         with anyio.fail_after(20):
             await stopped.wait()
+
+
+async def test_a_tool_call_whose_cancel_was_not_heard_is_stopped_too(settings: Settings) -> None:
+    begun, stopped = anyio.Event(), anyio.Event()
+
+    @tool(timeout=60.0)
+    async def build() -> str:
+        """Build."""
+        begun.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            stopped.set()
+        return "never"
+
+    async with fleet_on(settings) as fleet:
+        await fleet.coordinator()
+        await fleet.planner(planning(task("1")))
+        await fleet.worker(calling("build"))
+        host = await fleet.tools(build)
+        await fleet.submit("job")
+        with anyio.fail_after(20):
+            await begun.wait()
+        await _deafen(host)
+        await fleet.cancel("job")
+        assert (await fleet.end("job")).status == "cancelled"
+        with anyio.fail_after(20):
+            await stopped.wait()
+
+
+async def _deafen(member: Member) -> None:
+    """What is said live from now on reaches it as little as if it were away."""
+    deaf = member.bus._client._subs
+    for one in [sub for sub in deaf.values() if ".live." in sub.subject]:
+        await one.unsubscribe()
 
 
 async def test_a_queued_task_is_not_begun(settings: Settings) -> None:

@@ -26,7 +26,7 @@ from galerne.messages.tools import (
 from galerne.runtime import tool_caller
 from galerne.runtime.tool_caller import ToolCaller
 from galerne.runtime.tool_directory import ToolDirectory
-from galerne.runtime.tool_host import ToolClaim
+from galerne.runtime.tool_journal import ToolClaim
 from galerne.settings import Settings, ToolSettings
 from galerne.tools import AnyTool, ToolContext, tool
 from integration.fleet import Fleet, eventually, fleet_on, pub, raw, until
