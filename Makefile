@@ -18,7 +18,7 @@ export PIP_USER := 0
 export PIP_REQUIRE_HASHES := 0
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_CONSTRAINT PIP_REQUIREMENT PYTHONPATH PYTHONHOME
 
-.PHONY: help demo test check bench chaos fmt lock clean
+.PHONY: help demo test check bench chaos fuzz fmt lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -39,8 +39,11 @@ check: $(VENV)/.dev-installed ## format, lint, imports and types, as CI runs the
 bench: $(VENV)/.run-installed ## throughput, latency, CPU and memory, some minutes (shorter: ARGS=--quick)
 	$(BIN)/python -m bench $(ARGS)
 
-chaos: $(VENV)/.dev-installed ## kill every process at every boundary, hours or (ARGS=--help) less
+chaos: $(VENV)/.dev-installed ## kill every process at every boundary, half an hour (or: ARGS="matrix")
 	cd tests && ../$(BIN)/python -m chaos $(ARGS)
+
+fuzz: $(VENV)/.dev-installed ## 100,000 hostile messages on every subject, some minutes (or: FUZZ_MESSAGES=N)
+	FUZZ_MESSAGES=$${FUZZ_MESSAGES:-100000} $(BIN)/python -m pytest -q -s tests/integration/test_hostile_bytes.py
 
 fmt: $(VENV)/.dev-installed ## format, and mend what ruff can mend
 	$(BIN)/ruff format .

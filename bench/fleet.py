@@ -137,17 +137,27 @@ class GalerneSide:
 @asynccontextmanager
 async def galerne_side(folder: Path) -> AsyncGenerator[GalerneSide]:
     """A fleet whose files are in `folder`, warm, for as long as the context lasts."""
+    async with fleet_in(folder, CONCURRENCY) as (bus, pids):
+        side = GalerneSide(bus, pids)
+        await side.listen()
+        await side.run(Shape("fan", 20, 5, ask=True))
+        yield side
+
+
+@asynccontextmanager
+async def fleet_in(folder: Path, places: int) -> AsyncGenerator[tuple[Bus, dict[str, int]]]:
+    """A server and one process of each role; a client's connection, and their pids by name.
+
+    `places` is how many tasks a worker has in hand at once.
+    """
     async with AsyncExitStack() as stack:
         server = NatsServer(folder / "nats")
         await server.start()
         stack.push_async_callback(server.stop)
         pids = {"nats-server": server.pid}
         for role in ("coordinator", "planner", "executor"):
-            arguments = (role, server.url, str(folder / "spool"), str(CONCURRENCY))
+            arguments = (role, server.url, str(folder / "spool"), str(places))
             process = python_process(folder / f"{role}.log", "bench.member", *arguments)
             pids[role] = await stack.enter_async_context(process)
         bus = await stack.enter_async_context(connect(BusSettings(server=server.url), "client"))
-        side = GalerneSide(bus, pids)
-        await side.listen()
-        await side.run(Shape("fan", 20, 5, ask=True))
-        yield side
+        yield bus, pids

@@ -12,24 +12,21 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import anyio
-from bench.fleet import GATHERED, CpuMeter
-from bench.processes import python_process
+from bench.fleet import GATHERED, CpuMeter, fleet_in
 from bench.report import spread
 from bench.shapes import Shape
 
-from galerne.bus.connection import Bus, Message, connect
-from galerne.bus.server import NatsServer
+from galerne.bus.connection import Bus, Message
 from galerne.cli.runner import run_command
 from galerne.messages.codec import encode
 from galerne.messages.requests import Submit
-from galerne.settings import BusSettings
 
 PLACES = 4
 """Tasks at once in each worker."""
@@ -134,16 +131,7 @@ class Side:
 @asynccontextmanager
 async def side_in(folder: Path) -> AsyncGenerator[Side]:
     """One process a role, warm, for as long as the context lasts."""
-    async with AsyncExitStack() as stack:
-        server = NatsServer(folder / "nats")
-        await server.start()
-        stack.push_async_callback(server.stop)
-        pids = {"nats-server": server.pid}
-        for role in ("coordinator", "planner", "executor"):
-            arguments = (role, server.url, str(folder / "spool"), str(PLACES))
-            process = python_process(folder / f"{role}.log", "bench.member", *arguments)
-            pids[role] = await stack.enter_async_context(process)
-        bus = await stack.enter_async_context(connect(BusSettings(server=server.url), "client"))
+    async with fleet_in(folder, PLACES) as (bus, pids):
         side = Side(bus, pids)
         await side.listen()
         await side.ends(await side.submit("flood", 20) | await side.submit("known", 5))

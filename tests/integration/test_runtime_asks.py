@@ -1,7 +1,7 @@
 """Approvals and questions: a task waits for a person without a place, through every restart."""
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from galerne.tools import AnyTool, tool
 from integration.fleet import (
     Doing,
     Fleet,
+    Member,
     agent,
     calling,
     eventually,
@@ -340,6 +341,18 @@ async def test_two_questions_one_after_the_other(settings: Settings) -> None:
         assert folder.written == ["1", "2"]
 
 
+def before_letting_go(worker: Member, happens: Callable[[], Awaitable[object]]) -> None:
+    """Something `happens` when the worker is about to give up the lease of a parked task."""
+    publish = worker.bus.publish
+
+    async def delayed(subject: str, data: bytes, **options: Any) -> int:
+        if ".run." in subject and b'"until":0' in data:
+            await happens()
+        return await publish(subject, data, **options)
+
+    worker.bus.publish = delayed  # type: ignore[method-assign]
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_word_before_the_task_has_let_go_is_not_lost(
     settings: Settings, workers: int
@@ -352,15 +365,8 @@ async def test_a_word_before_the_task_has_let_go_is_not_lost(
         await fleet.planner(planning(task("1")))
         first = await fleet.worker(doing)
         await fleet.tools(*folder.tools(approve=True))
-        publish = first.bus.publish
         let_go = anyio.Event()
-
-        async def slow(subject: str, data: bytes, **options: Any) -> int:
-            if ".run." in subject and b'"until":0' in data:
-                await let_go.wait()
-            return await publish(subject, data, **options)
-
-        first.bus.publish = slow  # type: ignore[method-assign]
+        before_letting_go(first, let_go.wait)
         await fleet.submit("job")
         ask = await fleet.asked("job", "1")
         for _ in range(workers - 1):
@@ -388,16 +394,13 @@ async def test_a_worker_that_dies_between_question_and_parking(settings: Setting
         await fleet.planner(planning(task("1")))
         first = await fleet.worker(doing)
         await fleet.tools(*folder.tools(approve=True))
-        publish = first.bus.publish
         dying = anyio.Event()
 
-        async def dies(subject: str, data: bytes, **options: Any) -> int:
-            if ".run." in subject and b'"until":0' in data:
-                dying.set()
-                await anyio.sleep_forever()
-            return await publish(subject, data, **options)
+        async def dies() -> None:
+            dying.set()
+            await anyio.sleep_forever()
 
-        first.bus.publish = dies  # type: ignore[method-assign]
+        before_letting_go(first, dies)
         await fleet.submit("job")
         ask = await fleet.asked("job", "1")
         with anyio.fail_after(20):

@@ -43,19 +43,26 @@ class Till:
 
 
 @asynccontextmanager
-async def in_doubt(settings: Settings) -> AsyncGenerator[tuple[Fleet, Till]]:
-    """A job whose only call, of `pay`, has lost its worker between the effect and the journal."""
+async def bereaved(settings: Settings, name: str) -> AsyncGenerator[tuple[Fleet, Till]]:
+    """A job whose only call has lost its worker between the effect and the journal."""
     async with fleet_on(settings) as fleet:
         till = Till()
         await fleet.coordinator()
         await fleet.planner(planning(task("1")))
-        await fleet.worker(calling("pay"))
+        await fleet.worker(calling(name))
         host = await fleet.tools(*till.tools())
         await fleet.submit("job")
         await eventually(lambda: len(till.booked) == 1, "the effect is there")
         await host.kill()
         till.stuck = False
         await fleet.tools(*till.tools())
+        yield fleet, till
+
+
+@asynccontextmanager
+async def in_doubt(settings: Settings) -> AsyncGenerator[tuple[Fleet, Till]]:
+    """The same for a call of `pay`, which nobody may repeat."""
+    async with bereaved(settings, "pay") as (fleet, till):
         yield fleet, till
 
 
@@ -130,17 +137,7 @@ async def test_a_once_call_that_overruns_its_time_is_in_doubt(settings: Settings
 
 
 async def test_a_dead_idempotent_call_is_done_again_with_its_key(settings: Settings) -> None:
-    async with fleet_on(settings) as fleet:
-        till = Till()
-        await fleet.coordinator()
-        await fleet.planner(planning(task("1")))
-        await fleet.worker(calling("put"))
-        host = await fleet.tools(*till.tools())
-        await fleet.submit("job")
-        await eventually(lambda: len(till.booked) == 1, "the effect is there")
-        await host.kill()
-        till.stuck = False
-        await fleet.tools(*till.tools())
+    async with bereaved(settings, "put") as (fleet, till):
         assert (await fleet.end("job")).result == {"1": "booked"}
         assert till.booked == ["put job.1.1"] * 2
         assert await fleet.find("job", "ask.1.1.1") is None

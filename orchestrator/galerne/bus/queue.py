@@ -152,6 +152,10 @@ class StandingPull:
         self._held -= 1
         self._fill()
 
+    def resize(self, window: int) -> None:
+        """From now on no more than `window` unanswered messages; what is more still comes."""
+        self._window = window
+
     def stop(self) -> None:
         """Ask for nothing more. What is on its way still comes to the callback."""
         self._stopped = True

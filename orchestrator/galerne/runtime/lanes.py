@@ -64,7 +64,7 @@ class LanePull(StandingPull):
         self._running -= 1
 
     def _fill(self) -> None:
-        self._window = self._running + self._free(self._running)
+        self.resize(self._running + self._free(self._running))
         super()._fill()
 
 
