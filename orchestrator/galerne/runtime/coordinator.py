@@ -26,6 +26,7 @@ from galerne.logs import get_logger
 from galerne.messages.codec import decode_coordinator_present, encode
 from galerne.messages.live import CoordinatorPresent
 from galerne.runtime.admission import DEADLY, Admission
+from galerne.runtime.feed import look_after_feed
 from galerne.runtime.jobs import Jobs
 from galerne.runtime.presence import Heard, announce, listen
 from galerne.runtime.quarantine import Quarantine
@@ -89,6 +90,8 @@ class Coordinator:
             tasks.start_soon(self._sweep)
             tasks.start_soon(self._jobs.keep_time)
             tasks.start_soon(self._retention.run, self._parts.keys)
+            if self._settings.bus.replicas > 1:
+                tasks.start_soon(look_after_feed, self._bus, lambda: 0 in self._parts)
             started.set()
             log.info("serving", partitions=self._bus.subjects.partitions)
             await stop.wait()
