@@ -19,7 +19,7 @@ from galerne.core.rules import DEFAULT, Rules
 from galerne.core.state import JobState
 from galerne.errors import DeadlineError
 from galerne.messages.facts import AnyFact, Asked, Decided, Ready
-from galerne.messages.ids import ANSWER_TASK, TaskId, plan_task
+from galerne.messages.ids import ANSWER_TASK, plan_task
 from galerne.messages.plan import Failed
 
 TIME_IS_OVER = "the time that the plan gave this task is over"
@@ -33,23 +33,15 @@ def decide(state: JobState, now: float, rules: Rules = DEFAULT) -> list[AnyFact]
     over = ends.ended(state, job, now)
     if over is not None:
         return [over]
-    if ends.is_exhausted(state, job):
-        return []  # what is running may finish, as it is paid for
+    if state.out_of_budget:
+        return _resumed(state)  # what is running may finish, as it is paid for
     facts: list[AnyFact] = []
     if plan_task(1) not in state.ready and plan_task(1) not in state.done:
         facts.append(starts.first_plan(job, now, rules))
-    room = ends.room(state, job)
-    for task in sorted(state.startable, key=lambda task: _place(state, task)):
-        begun = starts.begin(state, job, state.planned[task].task, now, rules)
-        if isinstance(begun, Ready):
-            if room <= 0:
-                continue
-            room -= 1
-        facts.append(begun)
     facts += [
-        msgspec.structs.replace(state.ready[task], resume=state.asks.answered[task])
-        for task in sorted(state.to_resume)
+        starts.begin(state, job, planned.task, now, rules) for planned in ends.may_start(state, job)
     ]
+    facts += _resumed(state)
     if _may_answer(state):
         facts.append(starts.answer(state, job, now, rules))
     return facts
@@ -99,6 +91,14 @@ def due_of_job(state: JobState) -> float | None:
     return None if math.isinf(deadline) else deadline
 
 
+def _resumed(state: JobState) -> list[AnyFact]:
+    """Tasks that a person has answered: they are under way, and their job waits for them."""
+    return [
+        msgspec.structs.replace(state.ready[task], resume=state.asks.answered[task])
+        for task in sorted(state.to_resume)
+    ]
+
+
 def _may_answer(state: JobState) -> bool:
     return (
         state.succeeded(plan_task(1))
@@ -106,8 +106,3 @@ def _may_answer(state: JobState) -> bool:
         and ANSWER_TASK not in state.ready
         and ANSWER_TASK not in state.done
     )
-
-
-def _place(state: JobState, task: TaskId) -> tuple[int, int]:
-    planned = state.planned[task]
-    return planned.revision, planned.n

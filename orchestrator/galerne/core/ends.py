@@ -12,7 +12,7 @@ from typing import Any
 from galerne.core.shorten import shorten
 from galerne.core.state import JobState
 from galerne.errors import PermanentError
-from galerne.messages.facts import AnyFact, Ended, JobSpec, JobStatus
+from galerne.messages.facts import AnyFact, Ended, JobSpec, JobStatus, Planned
 from galerne.messages.ids import ANSWER_TASK, plan_task
 from galerne.messages.plan import Failed, Succeeded, Usage
 
@@ -40,7 +40,7 @@ def ended(state: JobState, job: JobSpec, now: float) -> Ended | None:
     if seconds is not None and now >= (state.submitted_at or now) + seconds:
         why = f"the budget of {seconds:g} seconds is used up"
         return _end(state, "budget_exhausted", now, why)
-    if is_exhausted(state, job) and state.under_way <= state.asks.waiting.keys():
+    if _is_exhausted(state, job):
         return _end(state, "budget_exhausted", now, _why_exhausted(state, job))
     return None
 
@@ -79,15 +79,41 @@ def _fitted_results(state: JobState) -> dict[str, Any]:
     return {task: shorten(state.value(task), share) for task in finished}
 
 
-def is_exhausted(state: JobState, job: JobSpec) -> bool:
-    """Whether nothing more may be started."""
-    return bool(state.out_of_budget) or (bool(state.startable) and room(state, job) <= 0)
+def may_start(state: JobState, job: JobSpec) -> list[Planned]:
+    """The tasks that miss nothing and that the budget has a place for, in plan order.
+
+    A budget of n tasks is for the first n of the plan. Counting those that were started instead
+    would let coordinators with different views start different ones.
+    """
+    most = job.budget.tasks if job.budget else None
+    tasks = [state.planned[task] for task in state.startable]
+    if most is not None:
+        tasks = [one for one in tasks if _place_in_plan(state, one) <= most]
+    return sorted(tasks, key=lambda one: (one.revision, one.n))
 
 
-def room(state: JobState, job: JobSpec) -> float:
-    """How many planned tasks may still be started."""
-    tasks = job.budget.tasks if job.budget else None
-    return math.inf if tasks is None else tasks - len(state.started)
+def _place_in_plan(state: JobState, planned: Planned) -> float:
+    """Of a task among all of the plan, from 1; infinite while an earlier revision is written."""
+    place = planned.n
+    for revision in range(1, planned.revision):
+        end = state.plan_ends.get(revision)
+        if end is None:
+            return math.inf
+        place += end.count
+    return place
+
+
+def _is_exhausted(state: JobState, job: JobSpec) -> bool:
+    """Whether what the budget allows is done.
+
+    Without money for a model call nothing more is started, and no person is waited for. Tasks
+    beyond the last place wait until those before it are over.
+    """
+    if state.out_of_budget:
+        return state.under_way <= state.asks.waiting.keys()
+    if job.budget is None or job.budget.tasks is None or not state.startable:
+        return False
+    return not (state.under_way or state.asks.waiting or may_start(state, job))
 
 
 def _why_exhausted(state: JobState, job: JobSpec) -> str:

@@ -37,7 +37,7 @@ class Budget(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a job may spend at most; None: no limit.
 
     `usd` is in US dollars, `tokens` counts prompts and answers, `calls` model calls that were
-    begun, `tasks` planned tasks that were started, `seconds` the time since it was submitted.
+    begun, `tasks` the first so many tasks of the plan, `seconds` the time since it was submitted.
     """
 
     usd: float | None = None

@@ -6,7 +6,7 @@ from galerne.core.decide import decide
 from galerne.core.rules import Rules
 from galerne.core.state import JobState, fold
 from galerne.core.unreadable import meaning
-from galerne.messages.facts import AnyFact
+from galerne.messages.facts import AnyFact, Ended
 from galerne.messages.subjects import fact_name
 
 MAX_ATTEMPTS = 3
@@ -102,7 +102,13 @@ class Coordinator:
             fold(self.state, fact, entry.at)
 
     def _decide(self, now: float) -> None:
+        """An end without an answer is decided from the whole log: others' writes may miss here."""
         lacking = decide(self.state, now, Rules(max_attempts=MAX_ATTEMPTS))
+        if any(isinstance(fact, Ended) and fact.status != "succeeded" for fact in lacking):
+            self.state, self.seen, self.outbox = JobState(), len(self._log.entries), []
+            for entry in self._log.entries:
+                self._fold(entry)
+            lacking = decide(self.state, now, Rules(max_attempts=MAX_ATTEMPTS))
         for fact in lacking:
             fold(self.state, fact, now)
         self.outbox.extend(lacking)

@@ -8,7 +8,16 @@ from galerne.core.decide import decide
 from galerne.core.shorten import shorten
 from galerne.core.starts import INPUT_LIMIT
 from galerne.core.state import JobState, fold
-from galerne.messages.facts import AnyFact, Cancelled, Done, Ended, PlanEnded, Planned, Ready
+from galerne.messages.facts import (
+    AnyFact,
+    Cancelled,
+    Done,
+    Ended,
+    PlanEnded,
+    Planned,
+    Ready,
+    Submitted,
+)
 from galerne.messages.ids import ANSWER_TASK, TaskId, plan_task
 from galerne.messages.plan import Failed, Succeeded, TaskSpec
 from unit.core.facts import JOB
@@ -109,12 +118,26 @@ def _end_is_right(ended: Ended, before: Sequence[Entry]) -> None:
         case "failed":
             in_time = before[: _place_of_done_plan(before)]
             assert failures or not (_is_whole(in_time) and _is_complete(in_time))
-        case "budget_exhausted" | "deadline_exceeded":
-            raise AssertionError("these jobs have no limits")
+        case "budget_exhausted":
+            assert _overspent(before) or _has_no_place_left(before)
+        case "deadline_exceeded":
+            raise AssertionError("these jobs have no deadline")
     if isinstance(settling, Cancelled) and _is_whole(before):
         assert ended.status == "cancelled"
     if isinstance(settling, Done) and _failed(settling) and not cancels:
         assert ended.status == "failed"
+
+
+def _overspent(before: Sequence[Entry]) -> bool:
+    return any(_is_overspending(done) for done in _all(before, Done))
+
+
+def _has_no_place_left(before: Sequence[Entry]) -> bool:
+    """Whether as many planned tasks were begun as the job's budget allows."""
+    (submitted,) = _all(before, Submitted)
+    budget = submitted.job.budget
+    begun = {fact.task.id for fact in _all(before, Ready)} - {PLAN, ANSWER_TASK}
+    return budget is not None and budget.tasks is not None and len(begun) >= budget.tasks
 
 
 def _is_whole(before: Sequence[Entry]) -> bool:
@@ -139,7 +162,12 @@ def _is_complete(before: Sequence[Entry]) -> bool:
 
 
 def _failed(done: Done) -> bool:
-    return isinstance(done.outcome, Failed)
+    """For good: what ran out of its budget lets the others finish."""
+    return isinstance(done.outcome, Failed) and not _is_overspending(done)
+
+
+def _is_overspending(done: Done) -> bool:
+    return isinstance(done.outcome, Failed) and done.outcome.code == "budget_exhausted"
 
 
 def _settles(fact: AnyFact | None) -> bool:

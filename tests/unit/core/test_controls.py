@@ -257,6 +257,48 @@ def test_so_many_tasks_and_no_more() -> None:
     assert (ended.status, ended.error) == ("budget_exhausted", "the budget of 2 tasks is used up")
 
 
+def test_the_first_tasks_of_the_plan_have_the_places() -> None:
+    """Whoever misses an earlier task, as a coordinator may for a moment, starts no later one."""
+    begun = (job(budget=Budget(tasks=2)), BEGUN[1])
+    late = (with_spec("2", "1"), planned(3, "3"))
+    assert decide(state_of(*begun, *late), NOW) == []
+    assert names(decide(state_of(*begun, planned(1, "1"), *late), NOW)) == [
+        "ready.executor.normal.1"
+    ]
+
+
+def test_a_question_among_the_first_tasks_is_waited_for() -> None:
+    question = with_spec("1", kind="ask")
+    log = (job(budget=Budget(tasks=2)), BEGUN[1], question, planned(2, "2"), planned(3, "3"))
+    (ask, *_) = decide(state_of(*log), NOW)
+    assert isinstance(ask, Asked)
+    asking = (*log, plan_ended(3), done("plan-1"), ask, ready("2"), done("2"))
+    assert decide(state_of(*asking), NOW) == []
+    answer = decided("1", 0, verdict="answered", value="drafts")
+    (outcome,) = decide(state_of(*asking, answer), NOW)
+    (ended,) = decide(state_of(*asking, answer, outcome), NOW)
+    assert isinstance(ended, Ended)
+    assert ended.status == "budget_exhausted"
+    assert ended.result == {"results": {"1": "drafts", "2": "fine"}}
+
+
+@pytest.mark.parametrize(
+    "word", [decided("1", 1, verdict="approved"), decided("1", 1, verdict="expired")]
+)
+def test_an_answered_task_goes_on_although_the_budget_is_gone(word: AnyFact) -> None:
+    """It is under way, so the job waits for it."""
+    log = (
+        *BEGUN, planned(1, "1"), planned(2, "2"), planned(3, "3"), plan_ended(3), done("plan-1"),
+        *(ready(task) for task in "123"), asked("1", 1), out_of_calls("2"), word,
+    )  # fmt: skip
+    (again,) = decide(state_of(*log), NOW)
+    assert isinstance(again, Ready)
+    assert (again.task.id, again.resume) == ("1", 1)
+    (ended,) = decide(state_of(*log, again, done("3"), done("1")), NOW)
+    assert isinstance(ended, Ended)
+    assert ended.status == "budget_exhausted"
+
+
 # the clock
 
 

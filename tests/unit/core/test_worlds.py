@@ -9,9 +9,9 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from galerne.messages.facts import AnyFact, Done, Ended
+from galerne.messages.facts import AnyFact, Done, Ended, Ready
 from galerne.messages.ids import TaskId
-from galerne.messages.plan import Failed, TaskKind, TaskSpec
+from galerne.messages.plan import Budget, Failed, TaskKind, TaskSpec
 from galerne.messages.subjects import fact_name
 from unit.core.facts import done, plan_ended, planned, ready, spec
 from unit.core.replicas import Entry
@@ -25,6 +25,7 @@ seeds = st.integers(0, 2**32 - 1)
 steps = st.integers(0, 500)
 replicas = st.integers(1, 3)
 kinds: st.SearchStrategy[TaskKind] = st.sampled_from(("agent", "tool"))
+with_people: st.SearchStrategy[TaskKind] = st.sampled_from(("agent", "tool", "ask"))
 harmless = st.builds(
     Habits, asks=st.sampled_from((0.0, 0.3)), dies=st.sampled_from((0.0, 0.1, 0.4))
 )
@@ -34,6 +35,14 @@ harmful = st.builds(
     asks=st.sampled_from((0.0, 0.1, 0.4)),
     dies=st.sampled_from((0.0, 0.1, 0.4)),
     cancels=st.sampled_from((0.0, 0.02, 0.1)),
+)
+
+
+thrifty = st.builds(
+    Habits,
+    asks=st.sampled_from((0.0, 0.3, 0.6)),
+    overspends=st.sampled_from((0.0, 0.05, 0.3)),
+    dies=st.sampled_from((0.0, 0.1)),
 )
 
 
@@ -79,6 +88,22 @@ def test_every_history_obeys_the_rules_and_comes_to_an_end(
     check_log(world.log.entries)
     if _end(world).status == "failed":  # a whole plan fails only by a task that failed
         assert _failures(world)
+
+
+@given(plans, thrifty, st.none() | st.builds(Budget, tasks=st.integers(0, 4)), seeds, steps)
+@settings(max_examples=300)
+def test_a_job_that_runs_out_of_its_budget_comes_to_an_end_all_the_same(
+    plans: Plans, habits: Habits, budget: Budget | None, seed: int, steps: int
+) -> None:
+    """Whatever was asked of people, and whenever they answered."""
+    world = World(plans, habits, Random(seed), 2, [], budget)
+    world.live(steps)
+    world.settle()
+    assert world.ended
+    check_log(world.log.entries)
+    begun = {entry.fact.task.id for entry in world.log.entries if isinstance(entry.fact, Ready)}
+    if budget is not None and budget.tasks is not None:
+        assert len(begun - {"plan-1", "answer"}) <= budget.tasks
 
 
 @given(replanned, harmless, seeds, steps, replicas)

@@ -29,7 +29,7 @@ from galerne.messages.facts import (
     Verdict,
 )
 from galerne.messages.ids import TaskId, is_id, plan_task
-from galerne.messages.plan import Failed, Outcome, Succeeded, TaskSpec, Usage
+from galerne.messages.plan import Budget, Failed, Outcome, Succeeded, TaskSpec, Usage
 from galerne.messages.subjects import fact_name
 from unit.core.facts import JOB
 from unit.core.replicas import MANY, Coordinator, Entry, Log
@@ -82,6 +82,7 @@ class Habits(msgspec.Struct, frozen=True):
     """How likely, from 0 to 1, things go wrong at each occasion."""
 
     fails: float = 0.0
+    overspends: float = 0.0
     asks: float = 0.0
     dies: float = 0.1
     cancels: float = 0.0
@@ -98,8 +99,10 @@ class World:
         chance: Random,
         coordinators: int,
         nonsense: Sequence[Entry],
+        budget: Budget | None = None,
     ) -> None:
         self.log = Log()
+        self._job = msgspec.structs.replace(JOB, budget=budget)
         self.now = 0.0
         self._plans = plans
         self._habits = habits
@@ -152,7 +155,7 @@ class World:
         """As admission does it: a log that begins with nonsense is ended."""
         entry, _ = self.log.last("submitted")
         if entry is None:
-            self._write_fact(Submitted(job=JOB, at=self.now))
+            self._write_fact(Submitted(job=self._job, at=self.now))
         elif entry.fact is None:
             self._write_fact(Ended(status="failed", usage=Usage(), at=self.now, error="unreadable"))
 
@@ -227,6 +230,9 @@ class World:
         elif self._chance.random() < self._habits.fails:
             self._attempts.remove(attempt)
             self._commit(attempt.task, Failed("tool", f"{attempt.task} is too hard"))
+        elif self._chance.random() < self._habits.overspends:
+            self._attempts.remove(attempt)
+            self._commit(attempt.task, Failed("budget_exhausted", "the budget is used up"))
         elif self._chance.random() < self._habits.asks and not attempt.writes:
             self._ask(attempt)
         else:
