@@ -2,16 +2,19 @@
 
 a process of the role is armed and takes the place of one ─▶ jobs ─▶ it reaches the boundary
 and dies ─▶ what its spool holds is written down ─▶ another takes its place ─▶ the jobs end
+    or stops ─▶ another takes its place ─▶ the work is done or settled ─▶ it goes on
 """
 
 import random
+import signal
+import time
 from collections.abc import Sequence
 
 import anyio
 import anyio.abc
 import msgspec
 
-from chaos.evidence import IDLE
+from chaos.evidence import ANYWHERE, IDLE
 from chaos.fleet import ROLES, Fleet
 from chaos.goals import Job, job
 from chaos.matrix import Cell
@@ -27,6 +30,8 @@ VICTIMS = 3
 may be given no part of the log at all."""
 AFTERWARDS = 1.0
 """Seconds after the end of the jobs in which the last boundaries are passed."""
+GOES_ON = 1.5
+"""Seconds in which a process that goes on would do what it had in hand when it was stopped."""
 JUNKS = 4
 """Unreadable messages of one batch: any process of the role may get each."""
 JUNK = b'{"this is": "no message'
@@ -66,6 +71,7 @@ class _Play:
         self._victim = f"{cell.role}-{number}-victim"
         self._replacement = f"{cell.role}-{number}-replacement"
         self._model: str | None = None
+        self._jobs: Sequence[Job] = ()
         self._dead = anyio.Event()
 
     async def run(self) -> None:
@@ -108,7 +114,7 @@ class _Play:
                     starting.start_soon(self._stand, f"{role}-{self._number}-{number}")
             if cell.first is None:
                 await self._arm(self._victim, cell.point, cell.number)
-                tasks.start_soon(self._succeed)
+                tasks.start_soon(self._stop if cell.scene == "stopped" else self._succeed)
             else:
                 await self._arm(f"{cell.role}-{self._number}-first", cell.first, 1)
                 tasks.start_soon(self._inherit)
@@ -118,7 +124,8 @@ class _Play:
         await self._running.serving(name)
 
     async def _arm(self, name: str, point: str, number: int) -> None:
-        await self._running.fork(name, fault=point, number=number, model=self._model)
+        stops = self._cell.scene == "stopped"
+        await self._running.fork(name, fault=point, number=number, model=self._model, stops=stops)
         await self._running.serving(name)
 
     async def _inherit(self) -> None:
@@ -137,12 +144,32 @@ class _Play:
         await running.fork(self._replacement, model=self._model)
         self._dead.set()
 
+    async def _stop(self) -> None:
+        """Wait until the victim has stopped, let another do its work, and make it go on."""
+        running, cell = self._running, self._cell
+        while not running.mark(self._victim).exists():
+            await anyio.sleep(0.02)
+        since = time.time()
+        await running.fork(self._replacement, model=self._model)
+        if cell.role == "tools":
+            await settled(running, self._jobs)
+        else:
+            await ended(running, self._jobs)
+        victim = running.workers[self._victim]
+        running.evidence.stopped(
+            cell.role, victim.pid, point=cell.point, row=cell.name, since=since
+        )
+        victim.send(signal.SIGCONT)
+        await anyio.sleep(GOES_ON)
+        self._played.reached = True
+        self._dead.set()
+
     # jobs
 
     async def _round(self, number: int) -> None:
         """One batch of jobs, to its end."""
         running, cell = self._running, self._cell
-        jobs = [job(kind, f"{kind}-{self._number}-{number}") for kind in cell.jobs]
+        self._jobs = jobs = [job(kind, f"{kind}-{self._number}-{number}") for kind in cell.jobs]
         match cell.scene:
             case "cancelled":
                 jobs = await self._cancelled(jobs)
@@ -155,10 +182,11 @@ class _Play:
                 await self._begun(jobs)
                 await running.servers.stop()
                 await running.servers.start()
-            case "heir" | "plain":
+            case "heir" | "plain" | "stopped":
                 await self._submit(jobs)
         if running.servers.replicas > 1:
-            await running.servers.hurt(random.Random(self._number))
+            pid = await running.servers.hurt(random.Random(self._number))
+            running.evidence.killed("server", pid, point=ANYWHERE, row=cell.name, spools=None)
         with anyio.move_on_after(PATIENCE):
             await ended(running, jobs)
 
@@ -191,6 +219,15 @@ class _Play:
             case lane:
                 subject = f"galerne.ev.0.default.{job_id}.ready.{lane}.normal.1"
                 await self._running.send(subject, JUNK, stored=True)
+
+
+async def settled(running: Fleet, jobs: Sequence[Job]) -> None:
+    """Until a doubt of one of the jobs is decided; `ended` decides it."""
+    while True:
+        for one in jobs:
+            if await running.names(f"galerne.ev.*.default.{one.id}.decided.>"):
+                return
+        await anyio.sleep(0.05)
 
 
 async def ended(running: Fleet, jobs: Sequence[Job]) -> None:

@@ -2,6 +2,7 @@
 
 jobs.jsonl     what was asked of the fleet, and how it has to end
 kills.jsonl    who was killed, when, where, and what its spool held at that moment
+stops.jsonl    who was stopped, from when until when, and where
 models.jsonl   the stand-in model's own ledger
 tools.jsonl    the tools' own ledger
 log.jsonl, journal.jsonl    the two streams, read at the end (`audit.collect`)
@@ -53,6 +54,11 @@ class Evidence:
         held = [line for file in files for line in file.read_text("utf-8").splitlines() if line]
         kill = {"role": role, "pid": pid, "point": point, "row": row}
         self._add("kills", kill | {"spool": held, "time": time.time()})
+
+    def stopped(self, role: str, pid: int, *, point: str, row: str, since: float) -> None:
+        """A process that was stopped goes on. Nobody replays the spool of a live process."""
+        stop = {"role": role, "pid": pid, "point": point, "row": row, "spool": []}
+        self._add("stops", stop | {"time": since, "until": time.time()})
 
     def has_begun(self, job: str) -> bool:
         """Whether a tool is, or was, at work for a job."""

@@ -22,6 +22,7 @@ from chaos.goals import FILES, Job, text_of
 from chaos.plain import connect
 from chaos.processes import Forked, Zygote
 from chaos.servers import Servers
+from chaos.stopping import VARIABLE as STOP
 
 SHORT = {
     "GALERNE_BUS_PARTITIONS": "4",
@@ -89,15 +90,22 @@ class Fleet:
     # workers
 
     async def fork(
-        self, name: str, *, fault: str | None = None, number: int = 1, model: str | None = None
+        self,
+        name: str,
+        *,
+        fault: str | None = None,
+        number: int = 1,
+        model: str | None = None,
+        stops: bool = False,
     ) -> Forked:
         """Start `<role>-<anything>`, to die where `fault` is reached for the nth time.
 
-        `model` is another stand-in's URL than the fleet's own.
+        `model` is another stand-in's URL than the fleet's own. With `stops` it does not die there:
+        it stops, until it gets a SIGCONT.
         """
         environ = dict(self._environ) | (_endpoints(model) if model else {})
         if fault is not None:
-            environ["GALERNE_FAULT"] = f"{fault}:{number}:{self.mark(name)}"
+            environ[STOP if stops else "GALERNE_FAULT"] = f"{fault}:{number}:{self.mark(name)}"
         arguments = ("worker", role_of(name), "--log-level", "info")
         self._started[name] = environ
         forked = self.workers[name] = await self._fork(name, *arguments, environ=environ)

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import msgspec
 
 Kind = Literal[
-    "whole", "failing", "pure", "idempotent", "once", "slow", "slow_once", "counting",
-    "asking", "budgeted", "overdue",
+    "whole", "failing", "pure", "idempotent", "once", "slow", "slow_told", "slow_once", "counting",
+    "asking", "asking_poor", "budgeted", "poor", "overdue",
 ]  # fmt: skip
 
 FILES = {"a.txt": 9, "b.txt": 14}
@@ -23,7 +23,7 @@ FILES = {"a.txt": 9, "b.txt": 14}
 class Expected(msgspec.Struct, frozen=True):
     """How a job has to end: its status, and texts that its answer or its error holds."""
 
-    status: Literal["succeeded", "failed", "cancelled", "deadline_exceeded"]
+    status: Literal["succeeded", "failed", "cancelled", "budget_exhausted", "deadline_exceeded"]
     texts: tuple[str, ...] = ()
 
 
@@ -66,9 +66,20 @@ def job(kind: Kind, job_id: str) -> Job:
         case "asking":
             options = {"approve": ["chaos_once"]}
             return msgspec.structs.replace(job("once", job_id), options=options)
+        case "asking_poor":  # answered when nothing may be started any more
+            options = {"approve": ["chaos_once"], "budget": {"tasks": 2}}
+            return Job(job_id, job("once", job_id).goal, EXHAUSTED, options)
         case "budgeted":
-            return msgspec.structs.replace(
-                job("counting", job_id), options={"budget": {"calls": 60}}
+            options = {"budget": {"calls": COUNTING_TAKES + MAY_BREAK_OFF}}
+            return msgspec.structs.replace(job("counting", job_id), options=options)
+        case "poor":
+            options = {"budget": {"calls": COUNTING_TAKES - 2}}
+            return Job(job_id, COUNTING, EXHAUSTED, options)
+        case "slow_told":  # long enough for a cancel to be noticed before the model's next turn
+            return Job(
+                job_id,
+                call("chaos_pure", "slow-one", seconds=4, told=True),
+                Expected("succeeded", ("slow-one",)),
             )
         case "overdue":
             late = Expected("deadline_exceeded")
@@ -103,6 +114,11 @@ COUNTING = (
     " a.txt and b.txt."
 )
 COUNTED = ("a.txt has 9 words", "b.txt has 14 words", "b.txt is longer than a.txt", "is 23 words")
+COUNTING_TAKES = 8
+"""Model calls of that: a plan, two turns for each count, …"""
+MAY_BREAK_OFF = 2
+"""Calls that one death may break off: they are spent, as the provider may charge for them."""
+EXHAUSTED = Expected("budget_exhausted")
 SLOW = 1.6
 """Seconds: longer than two heartbeats of a worker in these fleets."""
 

@@ -11,9 +11,10 @@ import msgspec
 from chaos.goals import Kind
 from galerne.faults import POINTS, Role
 
-Scene = Literal["plain", "cancelled", "hostile", "heir", "reconnected"]
+Scene = Literal["plain", "cancelled", "hostile", "heir", "reconnected", "stopped"]
 """plain: jobs run; cancelled: one is cancelled; hostile: unreadable messages come; heir: another
-process of the role has died first; reconnected: the server is killed under the jobs."""
+process of the role has died first; reconnected: the server is killed under the jobs; stopped: the
+process does not die, it stops until others have done its work, and goes on."""
 
 
 BOTH: tuple[Kind, ...] = ("whole", "failing")
@@ -37,7 +38,12 @@ class Cell(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         kind = "" if self.jobs == BOTH else f"-{'-'.join(self.jobs)}"
-        return f"{self.point}-{self.role}{kind}-{self.number}"
+        return f"{self.label.replace(' ', '-')}-{self.role}{kind}-{self.number}"
+
+    @property
+    def label(self) -> str:
+        """What stands in the table."""
+        return f"stop {self.point}" if self.scene == "stopped" else self.point
 
 
 BUSY_MODEL = ("--faults", "429:every=2")
@@ -45,6 +51,14 @@ SLOW_PLANNER = ("--faults", "slow:every=1:role=planner", "--latency", "0.15")
 EFFECTS: tuple[Kind, ...] = ("once", "idempotent", "pure")
 UNJOURNALED = frozenset({"tool.received", "tool.replied.before", "tool.replied.after"})
 """Boundaries of a tool worker that a pure call passes, too; and `effect.*`."""
+
+STOPS = (
+    Cell("journal.claim.after", "tools", ("once",), "stopped"),
+    Cell("task.claimed", "executor", ("counting",), "stopped"),
+    Cell("publish.done.before", "executor", ("counting",), "stopped"),
+)
+"""A claim that its worker outlives, before anything is begun under it, or before its outcome is
+written."""
 
 
 def short_form() -> tuple[Cell, ...]:
@@ -54,23 +68,27 @@ def short_form() -> tuple[Cell, ...]:
         roles = POINTS[point].roles
         cells = _cells(point, roles[turn % len(roles)])
         chosen.append(cells[turn % len(cells)])
-    return tuple(chosen)
+    return (*STOPS, *chosen)
 
 
 def full_form() -> tuple[Cell, ...]:
     """Every boundary with each role that reaches it, and with each effect of a tool."""
-    return tuple(
+    dying = (
         cell for point in POINTS for role in POINTS[point].roles for cell in _cells(point, role)
     )
+    return (*STOPS, *dying)
 
 
 def long_form() -> tuple[Cell, ...]:
     """The full form with two processes of each role, at the first and the second passing.
 
-    What an heir finds is found by an only heir: another process would often be there before it.
+    What an heir finds is found by an only heir: another process would often be there before it. What
+    stops is alone, too, until it has stopped.
     """
     return tuple(
-        msgspec.structs.replace(cell, each=1 + (cell.first is None), number=cell.number + later)
+        msgspec.structs.replace(
+            cell, each=1 if cell.scene in {"heir", "stopped"} else 2, number=cell.number + later
+        )
         for cell in full_form()
         for later in (range(2) if _passed_twice(cell) else range(1))
     )
@@ -86,15 +104,15 @@ def _cell(point: str, role: Role) -> Cell:
     name = point.rpartition(".")[0] if point.endswith((".before", ".after")) else point
     match name:
         case "publish.accounted":
-            return Cell(point, role, ("budgeted",))
+            return Cell(point, role, ("budgeted", "poor"))
         case "publish.asked" | "publish.decided":
-            return Cell(point, role, ("asking",))
+            return Cell(point, role, ("asking", "asking_poor"))
         case "timer.fired":
             return Cell(point, role, ("overdue",))
         case "bus.reconnected":
             return Cell(point, role, scene="reconnected")
         case "publish.cancelled" | "ack.command" | "purge":
-            return Cell(point, role, ("slow",), "cancelled")
+            return Cell(point, role, ("slow_told",), "cancelled")
         case "quarantine" | "discard.lane":
             return Cell(point, role, scene="hostile")
         case "job.loaded":

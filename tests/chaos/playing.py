@@ -88,12 +88,12 @@ def audited(evidence: Path, played: Sequence[Played]) -> Report:
     row_of = {job["id"]: job["row"] for job in held.jobs}
     rows = {one.row: Row(one.row, one.cell.role) for one in played}
     for one in played:
-        rows[one.row].kills = sum(kill["row"] == one.row and kill["point"] == one.cell.point
-                                  for kill in held.kills)  # fmt: skip
+        rows[one.row].kills = sum(gone["row"] == one.row and gone["point"] == one.cell.point
+                                  for gone in (*held.kills, *held.stops))  # fmt: skip
         rows[one.row].jobs = sum(job["row"] == one.row for job in held.jobs)
     report = Report()
     for finding in audit.judge(held):
-        row = row_of[finding.where.split(".")[0]]
+        row = finding.row or row_of[finding.where.split(".")[0]]
         rows[row].count(finding.what)
         report.findings.append((row, finding))
     report.rows = list(rows.values())
@@ -104,5 +104,5 @@ def audited(evidence: Path, played: Sequence[Played]) -> Report:
 
 
 def _named(row: Row, cell: Cell) -> Row:
-    row.point = cell.point
+    row.point = cell.label
     return row

@@ -24,7 +24,10 @@ from chaos.table import Row
 
 KILL_EVERY = 0.3
 """Seconds between two kills of processes."""
-KINDS: tuple[Kind, ...] = ("whole", "failing", "counting", "once", "idempotent", "pure")
+KINDS: tuple[Kind, ...] = (
+    "whole", "failing", "counting", "once", "idempotent", "pure",
+    "asking_poor", "poor",
+)  # fmt: skip
 AT_ONCE = 12
 """Jobs that are under way at a time."""
 UNHURRIED = ("--latency", "0.1", "--pace", "300")

@@ -1,4 +1,4 @@
-"""Findings as a table: one line a boundary and role, in 80 columns, and as Markdown."""
+"""Findings as a table: one line a boundary and role, in 88 columns, and as Markdown."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal
@@ -8,17 +8,19 @@ import msgspec
 from chaos.audit import Finding, What
 
 COLUMNS: Final[tuple[What, ...]] = (
-    "lost", "stuck", "wrong", "again", "gap", "twice", "doubt", "odd",
+    "lost", "stuck", "wrong", "double", "again", "gap", "twice", "doubt", "odd",
 )  # fmt: skip
 MUST_BE_ZERO: Final[frozenset[What]] = frozenset(COLUMNS) - {"gap", "doubt"}
 LEGEND: Final = """\
-kills  processes killed there     lost   accepted jobs that left no trace
-stuck  jobs without an end        wrong  jobs that ended as they must not
-again  model calls repeated after their answer was in the spool or in the log
-gap    model calls repeated as their process died before the spool: allowed
-twice  effects doubled            doubt  once-effects in doubt, as they must be
+kills  processes killed there, or stopped for a while (`stop …`)
+lost   accepted jobs that left no trace     stuck   jobs without an end
+wrong  jobs that ended, or spent, as they must not
+double facts that stand twice               again   model calls repeated although their
+gap    model calls repeated as their                answer was safe, or had to be
+       process died before the spool: allowed
+twice  effects doubled, or begun anew       doubt   once-effects in doubt, as they must be
 odd    once-effects in doubt although nobody died over them"""
-_WIDTH: Final = 80
+_WIDTH: Final = 88
 
 
 class Row(msgspec.Struct):
@@ -62,7 +64,7 @@ def total(rows: Sequence[Row], point: str = "total", role: str = "") -> Row:
 
 
 def as_text(rows: Sequence[Row]) -> str:
-    """The table for a terminal, 80 columns wide, with its legend."""
+    """The table for a terminal, 88 columns wide, with its legend."""
     lines = [_line("boundary", "role", ["kills", *COLUMNS])]
     lines += [_line(row.point, row.role, _cells(row, ".")) for row in (*rows, total(rows))]
     return "\n".join((*lines, "", LEGEND))

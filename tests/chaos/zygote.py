@@ -111,8 +111,10 @@ def _become(wanted: dict[str, Any], not_ours: tuple[int, ...]) -> NoReturn:
         for name in [name for name in os.environ if name.startswith("GALERNE_")]:
             del os.environ[name]
         os.environ.update(wanted["environ"])
+        from chaos.stopping import arm_from
         from galerne.cli.main import main as galerne
 
+        arm_from(os.environ)
         code = galerne(wanted["arguments"])
     except BaseException:  # noqa: BLE001 - nothing may get back into the zygote's loop
         traceback.print_exc()
@@ -135,7 +137,8 @@ def _import_everything() -> None:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
-    importlib.import_module("chaos.tools")
+    for name in ("chaos.tools", "chaos.stopping"):
+        importlib.import_module(name)
     with suppress(ImportError):
         importlib.import_module("uvloop")
 

@@ -20,7 +20,9 @@ def limits() -> Parser:
     )
     group.add_argument("--max-calls", type=positive, metavar="N", help="model calls")
     group.add_argument("--max-tokens", type=positive, metavar="N", help="of prompts and answers")
-    group.add_argument("--max-tasks", type=positive, metavar="N", help="tasks: the first N of the plan")
+    group.add_argument(
+        "--max-tasks", type=positive, metavar="N", help="tasks: the first N of the plan"
+    )
     group.add_argument(
         "--max-seconds", type=duration, metavar="S", help="since it was submitted; also 10m, 2h"
     )
