@@ -1,4 +1,9 @@
-"""A person's answer, typed by the task that asked: JSON Schema, by the `jsonschema` package."""
+"""A person's answer, typed by the task that asked: JSON Schema, by the `jsonschema-rs` package.
+
+A schema is a model's, and an answer may be anybody's. Patterns are matched in linear time, so none
+of them can keep a coordinator busy; what cannot be matched so (look-around, back references) is
+refused with the task.
+"""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -8,6 +13,8 @@ from galerne.errors import InvalidInputError
 
 MOST = 300
 """Characters of a fault that a person is shown."""
+PATTERN_SIZE = 1_000_000
+"""Bytes of one compiled pattern: `(a{1000}){1000}` is larger."""
 
 
 def check_schema(schema: dict[str, Any]) -> None:
@@ -15,28 +22,25 @@ def check_schema(schema: dict[str, Any]) -> None:
 
     What a planner writes has no need of `$ref`, and so there are none that lead nowhere.
     """
-    if _has_ref(schema):
-        raise InvalidInputError("write the JSON Schema in one piece, without $ref")
-    validators: Any = import_module("jsonschema.validators")
     try:
-        validators.validator_for(schema, default=validators.Draft7Validator).check_schema(schema)
+        has_ref = _has_ref(schema)
+        if not has_ref:
+            _validator(schema)
     except Exception as error:
         fault: Any = error
         raise InvalidInputError(
             f"it is no usable JSON Schema: {_line(str(getattr(fault, 'message', error)))}"
         ) from error
+    if has_ref:
+        raise InvalidInputError("write the JSON Schema in one piece, without $ref")
 
 
 def check_answer(value: Any, schema: dict[str, Any] | None) -> None:
     """Raises InvalidInputError, one line that says what does not fit; None: any value will do."""
     if schema is None:
         return
-    # Late: half of what `galerne --help` may take. As a value: its types are not whole.
-    validators: Any = import_module("jsonschema.validators")
-    registry: Any = import_module("referencing").Registry()  # a `$ref` to the network is an error
     try:
-        validator_class = validators.validator_for(schema, default=validators.Draft7Validator)
-        faults: list[Any] = list(validator_class(schema, registry=registry).iter_errors(value))
+        faults: list[Any] = list(_validator(schema).iter_errors(value))
     except Exception as error:
         raise InvalidInputError(
             f"the task's own schema is not usable ({_line(str(error))}): deny it instead"
@@ -44,8 +48,19 @@ def check_answer(value: Any, schema: dict[str, Any] | None) -> None:
     if faults:
         fault = min(faults, key=_depth)
         raise InvalidInputError(
-            f"the answer does not fit: {fault.json_path}: {_line(fault.message)}"
+            f"the answer does not fit: {_path(fault.instance_path)}: {_line(fault.message)}"
         )
+
+
+def _validator(schema: dict[str, Any]) -> Any:
+    """Draft 7 where the schema names none; it never asks the network."""
+    # Late: half of what `galerne --help` may take.
+    library: Any = import_module("jsonschema_rs")
+    draft = library.Draft7Validator
+    if "$schema" in schema:
+        draft = library.validator_cls_for(schema)
+    linear = library.RegexOptions(size_limit=PATTERN_SIZE)
+    return draft(schema, pattern_options=linear, offline=True)
 
 
 def _has_ref(value: Any) -> bool:
@@ -64,4 +79,9 @@ def _line(text: str) -> str:
 
 
 def _depth(fault: Any) -> int:
-    return len(fault.absolute_path)
+    return len(fault.instance_path)
+
+
+def _path(steps: Sequence[str | int]) -> str:
+    """`$.files[0].name`."""
+    return "$" + "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in steps)

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from galerne.core.answers import check_answer
+from galerne.core.answers import check_answer, check_schema
 from galerne.core.asks import arguments_hash, check_verdict, parse_call
 from galerne.core.decide import decide, due, due_of_job, overdue
 from galerne.core.rules import Rules
@@ -168,12 +168,45 @@ def test_an_answer_is_typed_by_the_schema_of_its_task() -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     check_answer({"n": 3}, schema)
     check_answer("anything", None)
-    with pytest.raises(InvalidInputError, match=r"\$\.n: 'three' is not of type 'integer'"):
+    with pytest.raises(InvalidInputError, match=r'\$\.n: "three" is not of type "integer"'):
         check_answer({"n": "three"}, schema)
     with pytest.raises(InvalidInputError, match="own schema is not usable"):
         check_answer(1, {"$ref": "http://127.0.0.1:9/schema.json"})
     with pytest.raises(InvalidInputError, match="own schema is not usable"):
         check_answer(1, {"type": "nonsense"})
+
+
+EVIL = "^(a+)+$"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "pattern": EVIL},
+        {"type": "object", "patternProperties": {EVIL: {}}, "additionalProperties": False},
+        {"type": "object", "propertyNames": {"pattern": EVIL}},
+    ],
+)
+def test_no_pattern_keeps_whoever_checks_an_answer_busy(schema: dict[str, Any]) -> None:
+    """With a backtracking matcher each of these would take longer than the tests may."""
+    check_schema(schema)
+    long = "a" * 50_000 + "!"
+    with pytest.raises(InvalidInputError, match="does not fit"):
+        check_answer(long if schema["type"] == "string" else {long: 1}, schema)
+
+
+@pytest.mark.parametrize("pattern", ["(?=a)b", r"(a)\1", "(a{1000}){1000}", "("])
+def test_a_pattern_that_cannot_be_matched_in_linear_time_is_refused(pattern: str) -> None:
+    with pytest.raises(InvalidInputError, match=r'no usable JSON Schema: .*"regex"'):
+        check_schema({"type": "string", "pattern": pattern})
+
+
+def test_a_schema_too_deep_to_look_through_is_refused() -> None:
+    schema: dict[str, Any] = {"type": "integer"}
+    for _ in range(2_000):
+        schema = {"allOf": [schema]}
+    with pytest.raises(InvalidInputError, match="no usable JSON Schema"):
+        check_schema(schema)
 
 
 # budgets
