@@ -414,6 +414,20 @@ async def test_a_worker_that_dies_between_question_and_parking(settings: Setting
         assert len(asked) == 1
 
 
+async def test_an_unreadable_word_is_a_no(settings: Settings) -> None:
+    """The coordinator and the worker read the same in it, so nobody waits for another."""
+    folder = Folder()
+    doing = calling("write", text="x")
+    async with asking_fleet(settings, doing, *folder.tools(approve=True)) as fleet:
+        await fleet.parked("job", "1")
+        subject = fleet.bus.subjects.job(fleet.address("job"), "decided.1.1.1")
+        await fleet.bus.publish(subject, b"\xff{")
+        ended = await fleet.end("job")
+        assert ended.status == "succeeded"
+        assert "refused: " in ended.result["1"]
+        assert not folder.written
+
+
 # no word at all
 
 

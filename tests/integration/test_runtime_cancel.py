@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 
 from galerne.agent import TaskContext
@@ -179,6 +180,30 @@ async def test_no_call_is_begun_afterwards(settings: Settings) -> None:
 
 def _busy(fleet: Fleet) -> bool:
     return any(one.worker and one.worker._in_flight for one in fleet.living("executor"))
+
+
+async def test_a_cancel_that_is_heard_waits_for_no_heartbeat(settings: Settings) -> None:
+    rare = msgspec.structs.replace(settings.worker, lease=300.0, heartbeat=100.0)
+    running, stopped = anyio.Event(), anyio.Event()
+
+    async def work(_: TaskContext) -> Any:
+        running.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            stopped.set()
+
+    async with fleet_on(msgspec.structs.replace(settings, worker=rare)) as fleet:
+        await fleet.coordinator()
+        await fleet.planner(planning(task("1")))
+        await fleet.worker(work)
+        await fleet.submit("job")
+        with anyio.fail_after(20):
+            await running.wait()
+        await fleet.cancel("job")
+        with anyio.fail_after(20):
+            await stopped.wait()
+        assert (await fleet.end("job")).status == "cancelled"
 
 
 async def test_a_cancel_that_was_not_heard_is_found_in_the_log(settings: Settings) -> None:

@@ -4,8 +4,10 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog.testing
 
 from galerne.agent import TaskContext
+from galerne.bus.log import FactLog
 from galerne.errors import (
     BadAnswerError,
     BusyError,
@@ -17,8 +19,9 @@ from galerne.errors import (
     TransientError,
     UnavailableError,
 )
-from galerne.messages.facts import Claimed
+from galerne.messages.facts import AnyFact, Claimed
 from galerne.messages.plan import Failed, Succeeded
+from galerne.messages.subjects import JobAddress
 from galerne.settings import Settings
 from integration.fleet import Fleet, fleet_on, ready, until
 
@@ -121,6 +124,23 @@ async def test_pauses_grow_to_the_longest(settings: Settings) -> None:
         assert all(one >= low - 0.05 for one, low in zip(found, least, strict=True)), found
 
 
+@pytest.mark.parametrize(("chance", "pause"), [(0.0, 0.5), (1.0, 1.0)])
+async def test_chance_spreads_the_retries(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, chance: float, pause: float
+) -> None:
+    """Between a half and the whole of what the policy says."""
+    monkeypatch.setattr("galerne.runtime.task_run.random.random", lambda: chance)
+    failing = Failing(DeadlineError("no answer"), times=1)
+    async with fleet_on(settings) as fleet:
+        with structlog.testing.capture_logs() as logs:
+            slow = with_worker(settings, retry_deadline="1..1")
+            await fleet.worker(failing, settings=slow)
+            await fleet.put("job", ready("1"))
+            assert (await fleet.done("job", "1")).outcome == Succeeded(2)
+        (said,) = [one["seconds"] for one in logs if one["event"] == "a task is tried again"]
+        assert said == pause
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -168,3 +188,28 @@ async def test_a_retry_outlives_its_worker(settings: Settings) -> None:
         second = await fleet.worker(failing)
         done = await fleet.done("job", "1")
         assert (done.outcome, done.by) == (Succeeded(2), second.name)
+
+
+async def test_a_claim_whose_acknowledgement_was_lost_costs_no_attempt(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = FactLog.append
+    lost: list[int] = []
+
+    async def losing(self: FactLog, address: JobAddress, fact: AnyFact, expected: int) -> int:
+        sequence = await append(self, address, fact, expected)
+        if isinstance(fact, Claimed) and len(lost) < 4:
+            lost.append(fact.attempt)
+            raise TransientError("the acknowledgement is lost")
+        return sequence
+
+    monkeypatch.setattr(FactLog, "append", losing)
+    failing = Failing(DeadlineError("no answer"))
+    async with fleet_on(settings) as fleet:
+        await fleet.worker(failing)
+        await fleet.put("job", ready("1", max_attempts=2))
+        done = await fleet.done("job", "1")
+        assert isinstance(done.outcome, Failed)
+        assert done.outcome.code == "deadline"
+        assert lost == [1, 2, 3, 4]
+        assert failing.attempts == 2

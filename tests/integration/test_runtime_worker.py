@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from galerne.agent import TaskContext
+from galerne.bus.log import FactLog, Record
 from galerne.bus.server import NatsServer
 from galerne.bus.topology import provision, provision_tenant
 from galerne.errors import (
@@ -22,9 +23,10 @@ from galerne.errors import (
     TransientError,
 )
 from galerne.messages.chat import ChatRequest, TokenUsage
-from galerne.messages.facts import Cancelled, Claimed, Ended, ModelStep, Planned
+from galerne.messages.facts import AnyFact, Cancelled, Claimed, Done, Ended, ModelStep, Planned
 from galerne.messages.ids import TaskId, TenantId
 from galerne.messages.plan import Failed, Succeeded, TaskSpec, Usage
+from galerne.messages.subjects import JobAddress
 from galerne.settings import Settings, WorkerSettings
 from integration.fleet import (
     Fleet,
@@ -490,6 +492,32 @@ async def test_a_takeover_replays_what_was_paid(settings: Settings) -> None:
         assert dead.keys == ["job.1.1", "job.1.2"]
         assert heir.keys == []
         assert done.usage.model_calls == 2
+
+
+async def test_a_worker_that_dies_before_it_commits_leaves_the_task_to_others(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its message was not acknowledged."""
+    write = FactLog.write
+    dying = anyio.Event()
+
+    async def dies(self: FactLog, address: JobAddress, fact: AnyFact) -> Record | None:
+        if isinstance(fact, Done) and fact.by == first.name:
+            dying.set()
+            await anyio.sleep_forever()
+        return await write(self, address, fact)
+
+    monkeypatch.setattr(FactLog, "write", dies)
+    async with fleet_on(settings) as fleet:
+        first = await fleet.worker(echoing)
+        await fleet.put("job", ready("1"))
+        with anyio.fail_after(20):
+            await dying.wait()
+        await fleet.bus.flush()
+        await first.kill()
+        second = await fleet.worker(echoing)
+        done = await fleet.done("job", "1")
+        assert (done.outcome, done.by) == (Succeeded("reply to do 1"), second.name)
 
 
 async def test_a_takeover_asks_only_for_the_missing_step(settings: Settings) -> None:

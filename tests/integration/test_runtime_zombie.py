@@ -13,6 +13,7 @@ import pytest
 
 from galerne.agent import TaskContext
 from galerne.bus.queue import Delivery
+from galerne.core.claims import Wait
 from galerne.errors import FencedError
 from galerne.messages.chat import ChatRequest
 from galerne.messages.facts import Claimed, Done
@@ -67,6 +68,18 @@ def delivery() -> Delivery:
 
 def idle(member: Member) -> bool:
     return not member.worker or not member.worker._in_flight
+
+
+async def test_a_lease_is_over_only_after_the_margin(settings: Settings) -> None:
+    """Whose clock is behind may still be at it."""
+    wide = with_worker(settings, clock_margin=60.0).worker
+    async with fleet_on(settings) as fleet:
+        claim = Claimed(task=TaskId("1"), by="other", until=time.time() - 1.0, attempt=1)
+        await fleet.facts.append(fleet.address("job"), claim, 0)
+        claims = Claims(fleet.facts, "me", wide, time.time)
+        verdict = await claims.claim(fleet.address("job"), TaskId("1"), delivery(), 3)
+        assert isinstance(verdict, Wait)
+        assert 50 < verdict.seconds < 60
 
 
 # stopped past the lease

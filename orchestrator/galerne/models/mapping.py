@@ -121,6 +121,13 @@ def stated_error(endpoint: Endpoint, body: bytes) -> GalerneError:
     return refusal(endpoint, status, {}, body, 0.0)
 
 
+def broken_off(endpoint: Endpoint, body: bytes) -> TransientError:
+    """An error in the middle of an answer: the model was at work, and may be paid for it."""
+    error = stated_error(endpoint, body)
+    pause = error.retry_after if isinstance(error, TransientError) else None
+    return TransientError(f"an answer broke off: {error}", retry_after=pause)
+
+
 def bad_answer(endpoint: Endpoint, what: str, body: bytes) -> BadAnswerError:
     """An answer that cannot be used; the error shows the first 200 characters of it."""
     text = endpoint.clean(body[: 8 * _EXCERPT].decode(errors="replace"))[:_EXCERPT]

@@ -9,7 +9,7 @@ are split.
 
 from galerne.messages.chat import ChatReply, ToolCall
 from galerne.models.endpoint import Endpoint
-from galerne.models.mapping import bad_answer, cut_stream, stated_error
+from galerne.models.mapping import bad_answer, broken_off, cut_stream, stated_error
 from galerne.models.reply import Said, finished, first_choice, is_missing
 from galerne.models.sse import DONE, EventParser
 from galerne.models.wire import (
@@ -139,7 +139,8 @@ class ReplyStream:
 
     def _add(self, chunk: Completion, payload: bytes) -> str:
         if chunk.is_error:
-            raise stated_error(self._endpoint, payload)
+            failed = broken_off if self._answered else stated_error
+            raise failed(self._endpoint, payload)
         said = self._said
         said.id = said.id or chunk.id or ""
         said.model = said.model or chunk.model or ""

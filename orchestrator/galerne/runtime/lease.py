@@ -23,6 +23,9 @@ from galerne.settings import WorkerSettings
 
 log = get_logger("galerne.runtime.lease")
 
+UNHEARD = 1_000
+"""Tasks that a worker remembers to have claimed without hearing of it: others may take them."""
+
 
 class Lease:
     """A claim that this worker holds. `delivery` is the queue's message, kept from coming again."""
@@ -136,6 +139,8 @@ class Claims:
         self._me = me
         self._settings = settings
         self._clock = clock
+        self._unheard: dict[tuple[JobAddress, TaskId], int] = {}
+        """Tasks → the attempt that was claimed for them without an acknowledgement."""
 
     async def claim(
         self, address: JobAddress, task: TaskId, delivery: Delivery, max_attempts: int
@@ -156,6 +161,7 @@ class Claims:
                 case Wait() | GiveUp():
                     return verdict
             if await self._is_over(address, task):
+                self._unheard.pop((address, task), None)
                 return None
             verdict, expected = await self._judge(address, task, max_attempts)
 
@@ -170,7 +176,14 @@ class Claims:
             excused=take.excused,
             away_since=take.away_since,
         )
-        sequence = await self._facts.append(address, claim, expected)
+        try:
+            sequence = await self._facts.append(address, claim, expected)
+        except TransientError:
+            self._unheard[address, task] = take.attempt
+            if len(self._unheard) > UNHEARD:
+                del self._unheard[next(iter(self._unheard))]
+            raise
+        self._unheard.pop((address, task), None)
         return Lease(self._facts, address, claim, sequence, delivery, self._settings, self._clock)
 
     async def _judge(
@@ -180,13 +193,21 @@ class Claims:
         if record is None:
             return Take(1), 0
         verdict = judge_claim(
-            _claim_of(record),
+            self._heard(address, _claim_of(record)),
             self._me,
             self._clock(),
             self._settings.clock_margin,
             max_attempts,
         )
         return verdict, record.sequence
+
+    def _heard(self, address: JobAddress, claim: Claimed | None) -> Claimed | None:
+        """The claim; one of ours that was stored unheard began nothing, so it does not count."""
+        if claim is None or claim.by != self._me:
+            return claim
+        if self._unheard.pop((address, claim.task), None) != claim.attempt:
+            return claim
+        return msgspec.structs.replace(claim, excused=claim.excused + 1)
 
     async def _is_over(self, address: JobAddress, task: TaskId) -> bool:
         for name in (f"done.{task}", "end"):

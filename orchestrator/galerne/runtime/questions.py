@@ -11,6 +11,7 @@ from typing import Any
 
 from galerne.bus.log import FactLog
 from galerne.core.asks import PARKED, Asks, arguments_hash, call_name
+from galerne.core.unreadable import meaning
 from galerne.errors import ParkedError, TransientError
 from galerne.messages.facts import Asked, Decided
 from galerne.messages.ids import TaskId
@@ -39,8 +40,9 @@ class Questions:
         """Read what was asked and decided. Raises TransientError."""
         for subject in filter_subjects:
             for record in await self._facts.read(subject):
-                if isinstance(record.fact, Asked | Decided):
-                    self._asks.fold(record.fact)
+                fact = record.fact or meaning(record.name, record.error or "", record.at)
+                if isinstance(fact, Asked | Decided):  # as the coordinator reads them
+                    self._asks.fold(fact)
 
     async def approval(self, n: int, tool: str, arguments: dict[str, Any], why: str) -> Decided:
         """The decision on a call with exactly these arguments. Raises ParkedError without one."""

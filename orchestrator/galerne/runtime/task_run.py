@@ -145,7 +145,7 @@ class TaskRunner:
         finally:
             flight.let_go()
         usage = attempt.usage()
-        result = result or flight.fenced
+        result = flight.fenced or result
         match result:
             case Succeeded() | Failed():
                 await self._finish(flight, lease, address, ready, result, usage)

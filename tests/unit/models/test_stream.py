@@ -7,11 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galerne.errors import BadAnswerError, GalerneError, ModelError, TransientError
+from galerne.errors import (
+    BadAnswerError,
+    GalerneError,
+    ModelError,
+    RateLimitedError,
+    TransientError,
+)
 from galerne.messages.chat import ChatReply, TokenUsage, ToolCall
 from galerne.models.endpoint import Endpoint
 from galerne.models.reply import plain_reply
 from galerne.models.stream import ReplyStream
+from galerne.runtime.model_step import FREE
 from galerne.settings import RoleSettings
 
 ENDPOINT = Endpoint(RoleSettings(endpoint="http://models.test", model="mistral-7b"))
@@ -248,19 +255,28 @@ def test_finish_error_is_a_bad_answer() -> None:
         folded(stream_of(delta(content="a", finish="error")))
 
 
-@pytest.mark.parametrize(
-    ("body", "kind"),
-    [
-        (b'data: {"error": {"message": "boom", "code": 500}}\n\n', TransientError),
-        (b'data: {"error": {"message": "no such tool", "code": 400}}\n\n', ModelError),
-        (b'data: {"object": "error", "message": "too long", "code": 400}\n\n', ModelError),
-        (b'error: {"error": {"message": "failed to decode, try again"}}\n\n', TransientError),
-        (b'data: {"error": "plain words"}\n\n', TransientError),
-    ],
-)
-def test_an_error_inside_the_stream(body: bytes, kind: type[GalerneError]) -> None:
+ERRORS: list[tuple[bytes, type[GalerneError]]] = [
+    (b'data: {"error": {"message": "boom", "code": 500}}\n\n', TransientError),
+    (b'data: {"error": {"message": "no such tool", "code": 400}}\n\n', ModelError),
+    (b'data: {"error": {"message": "slower", "code": 429}}\n\n', RateLimitedError),
+    (b'data: {"object": "error", "message": "too long", "code": 400}\n\n', ModelError),
+    (b'error: {"error": {"message": "failed to decode, try again"}}\n\n', TransientError),
+    (b'data: {"error": "plain words"}\n\n', TransientError),
+]
+
+
+@pytest.mark.parametrize(("body", "kind"), ERRORS)
+def test_an_error_in_place_of_an_answer(body: bytes, kind: type[GalerneError]) -> None:
     with pytest.raises(kind):
+        folded(body)
+
+
+@pytest.mark.parametrize("body", [body for body, _ in ERRORS])
+def test_an_error_in_the_middle_of_an_answer_is_no_refusal(body: bytes) -> None:
+    """Whoever counts what was spent must not take it for a call that was never made."""
+    with pytest.raises(TransientError, match="broke off") as caught:
         folded(stream_of(delta(content="a"), done=False) + body)
+    assert not isinstance(caught.value, FREE)
 
 
 def test_a_piece_that_is_no_json_is_a_bad_answer() -> None:

@@ -90,7 +90,7 @@ def test_absent_tools_are_any_and_an_empty_list_is_none() -> None:
         ({"id": "3", "kind": "ask", "instruction": "x", "output": "text"}, "must be a JSON Schema"),
         (
             {"id": "3", "kind": "ask", "instruction": "x", "output": {"type": "words"}},
-            "output: it is no usable JSON Schema: \"words'",
+            'output: it is no usable JSON Schema: "words" is not valid',
         ),
         (
             {"id": "3", "kind": "ask", "instruction": "x", "output": {"items": {"$ref": "#/a"}}},
