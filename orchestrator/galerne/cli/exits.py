@@ -4,6 +4,7 @@
 130 interrupted (SIGINT)   141 nobody reads stdout   143 terminated (SIGTERM)
 """
 
+import errno
 from collections.abc import Iterator
 from typing import cast
 
@@ -50,6 +51,8 @@ def message(error: BaseException) -> str:
             return ""
         case GalerneError():
             return " ".join(str(error).split())
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EIO):
+            return f"cannot write: {error.strerror}; make room where the output goes"
         case _:
             text = " ".join(str(error).split())
             return (

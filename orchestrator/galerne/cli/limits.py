@@ -16,7 +16,10 @@ def limits() -> Parser:
     parser = Parser(add_help=False)
     group = parser.add_argument_group("limits, and what waits for a person")
     group.add_argument(
-        "--budget-usd", type=not_negative, metavar="X", help="US dollars for model calls"
+        "--budget-usd",
+        type=not_negative,
+        metavar="X",
+        help="US dollars for model calls; 0: only models without a price",
     )
     group.add_argument("--max-calls", type=positive, metavar="N", help="model calls")
     group.add_argument("--max-tokens", type=positive, metavar="N", help="of prompts and answers")

@@ -24,6 +24,8 @@ LINE = 16
 TEXTUAL = 0.9
 """Share of printable characters from which bytes count as text."""
 
+_PREFIX = re.compile(r"^this is not an? [a-z_ ]+: ")
+"""What a reason begins with that the subject beside it says already."""
 _OBEYED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
 )
@@ -43,7 +45,7 @@ def quarantine_table(entries: Sequence[QuarantineEntry], now: float) -> Renderab
             Text(seconds_text(max(0.0, now - entry.at))),
             Text(str(entry.size)),
             Text(one_line(entry.subject, 80), style="" if entry.readable else "red"),
-            Text(one_line(entry.error, 400)),
+            Text(_PREFIX.sub("", one_line(entry.error, 400))),
         )
     return table
 

@@ -78,6 +78,8 @@ def decided_text(decided: Decided) -> str:
         case "answered":
             value = one_line(msgspec.json.encode(decided.value).decode(), 300)
             return f"{name} is answered{by}: {value}"
+        case "happened" if decided.value is None:
+            return f"{name} has happened, it is said{by}; its result is not known, and is null"
         case "happened":
             return f"{name} has happened, it is said{by}"
         case "not_happened":

@@ -174,10 +174,13 @@ def _asks(view: JobView, most: int, **layout: Any) -> list[RenderableType]:
 
 def _summary(view: JobView, layout: dict[str, Any]) -> Text:
     mark, style = _MARKS[view.status]
+    status: str = view.status
+    if status == "running" and waits_for_people(view):
+        (mark, style), status = _MARKS["asking"], "waits for a person"
     done = sum(task.status == "succeeded" for task in view.tasks)
     tokens = count_text(view.usage.tokens)
     parts = [
-        f"{mark} {view.status}",
+        f"{mark} {status}",
         f"{done} of {len(view.tasks)} tasks" if view.tasks else "",
         seconds_text(view.seconds),
         f"{tokens} tokens" if tokens else "",
@@ -185,6 +188,12 @@ def _summary(view: JobView, layout: dict[str, Any]) -> Text:
         one_line(view.id, 64),
     ]
     return Text(" · ".join(part for part in parts if part), style=style, **layout)
+
+
+def waits_for_people(view: JobView) -> bool:
+    """Whether nothing moves before somebody answers."""
+    moving = {"running", "ready"}
+    return bool(view.asks) and not any(task.status in moving for task in view.tasks)
 
 
 def _result(view: JobView) -> list[RenderableType]:

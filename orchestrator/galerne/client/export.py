@@ -1,17 +1,18 @@
 """A job in one file: every fact that its log holds, for an archive or for a replay.
 
-    line 1   {"galerne_export": 1, "tenant": …, "job": …, "partitions": …, "at": …, "galerne": …}
+    line 1   {"galerne_export": 2, "tenant": …, "job": …, "partitions": …, "at": …, "galerne": …}
     line n   {"sequence": …, "at": …, "name": "done.2", "fact": {…}}             a fact as it stands
              {"sequence": …, "at": …, "name": "done.3", "data": "…", "error": "…"}   no fact: base64
+    last     {"facts": …, "sha256": …}   how many, and the hash of all lines before
 
 The log is read a batch at a time, so a large job is never in memory. A file appears under its name
 only when it is whole. Times are Unix seconds. What a person has not read again by `read_export`
-needs nothing of Galerne: each line is one JSON document.
+needs nothing of Galerne: each line is one JSON document. Files of form 1 have no last line.
 """
 
 import base64
 import binascii
-import contextlib
+import hashlib
 import os
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
@@ -31,7 +32,10 @@ from galerne.errors import InvalidInputError, InvalidMessageError, NotFoundError
 from galerne.messages.ids import JobId, TenantId, check_id
 from galerne.messages.subjects import JobAddress, Subjects
 
-FORMAT = 1
+FORMAT = 2
+UNSEALED = 1
+"""The form of files whose end does not say that they are whole."""
+DAMAGED = "export it again"
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,8 +68,15 @@ class BytesLine(msgspec.Struct, frozen=True, kw_only=True):
     error: str
 
 
+class Seal(msgspec.Struct, frozen=True, kw_only=True):
+    """The last line."""
+
+    facts: int
+    sha256: str
+
+
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """Either of them, as it is read."""
+    """One of a fact or of bytes, as it is read."""
 
     sequence: int
     at: float
@@ -91,16 +102,21 @@ async def export_lines(
     """
     log, subjects = FactLog(bus), bus.subjects
     subject = subjects.job(address)
-    after, more = 0, True
+    after, more, count, digest = 0, True, 0, hashlib.sha256()
     while more:
         stored, more = await patiently(bus, partial(log.batch, subject, after))
+        lines: list[Header | FactLine | BytesLine] = []
         if not after:
             if not stored:
                 raise NotFoundError(f"the log has nothing of job {address.job}: nothing to export")
-            yield _encoded_line(_header(subjects, address, at, version))
-        if stored:
-            after = stored[-1].sequence
-            yield b"".join(_encoded_line(_line(subjects, address, one)) for one in stored)
+            lines.append(_header(subjects, address, at, version))
+        lines += [_line(subjects, address, one) for one in stored]
+        after = stored[-1].sequence if stored else after
+        count += len(stored)
+        piece = b"".join(map(_encoded_line, lines))
+        digest.update(piece)
+        yield piece
+    yield _encoded_line(Seal(facts=count, sha256=digest.hexdigest()))
 
 
 def _header(subjects: Subjects, address: JobAddress, at: float, version: str) -> Header:
@@ -132,7 +148,7 @@ def _in_one_line(data: bytes) -> bytes:
     return msgspec.json.format(data, indent=-1) if b"\n" in data or b"\r" in data else data
 
 
-def _encoded_line(line: Header | FactLine | BytesLine) -> bytes:
+def _encoded_line(line: Header | FactLine | BytesLine | Seal) -> bytes:
     return msgspec.json.encode(line) + b"\n"
 
 
@@ -190,22 +206,57 @@ def read_export(path: Path) -> Recording:
 def parse_export(lines: Iterable[bytes], source: str) -> Recording:
     """As `read_export`, from lines; `source` names them in errors."""
     numbered = enumerate(lines, 1)
-    header = _read_header(next(numbered, (1, b""))[1], source)
-    subjects = Subjects("galerne", header.partitions)
-    address = subjects.address(header.tenant, header.job)
+    first = next(numbered, (1, b""))[1]
+    header = _read_header(first, source)
+    address = Subjects("galerne", header.partitions).address(header.tenant, header.job)
     entries: list[Entry] = []
+    digest, sealed, count = hashlib.sha256(_line_end(first)), False, 0
     for number, data in numbered:
-        try:
-            line = msgspec.json.decode(data, type=Line)
-            stored = bytes(line.fact) or base64.b64decode(line.data, validate=True)
-        except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error) as error:
-            raise InvalidInputError(f"{source}, line {number}: {error}: export it again") from error
-        with contextlib.suppress(InvalidMessageError):  # no fact's name: no coordinator took it
-            subject = subjects.job(address, line.name)
-            record = record_of(subjects, subject, stored, line.sequence, line.at)
-            why = line.error or record.error  # in the words of the day
-            entries.append(Entry(record.sequence, record.at, record.name, record.fact, why))
+        if sealed:
+            raise InvalidInputError(f"{source}, line {number}, stands behind the end: {DAMAGED}")
+        if header.galerne_export != UNSEALED and (seal := _seal(data)) is not None:
+            if seal.facts != count or seal.sha256 != digest.hexdigest():
+                raise InvalidInputError(f"{source} is not as it was written: {DAMAGED}")
+            sealed = True
+            continue
+        digest.update(_line_end(data))
+        count += 1
+        if entry := _entry(data, address, header.partitions, f"{source}, line {number}"):
+            entries.append(entry)
+    if not sealed and header.galerne_export != UNSEALED:
+        raise InvalidInputError(
+            f"{source} ends after {count} facts, and its last line is missing: {DAMAGED}"
+        )
     return Recording(header, entries)
+
+
+def _line_end(line: bytes) -> bytes:
+    """The line as it was written, whatever reads lines makes of their ends."""
+    return line.rstrip(b"\r\n") + b"\n"
+
+
+def _seal(data: bytes) -> Seal | None:
+    try:
+        return msgspec.json.decode(data, type=Seal)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _entry(data: bytes, address: JobAddress, partitions: int, place: str) -> Entry | None:
+    """A line's fact; None where no coordinator took it for one. Raises InvalidInputError."""
+    subjects = Subjects("galerne", partitions)
+    try:
+        line = msgspec.json.decode(data, type=Line)
+        stored = bytes(line.fact) or base64.b64decode(line.data, validate=True)
+    except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error) as error:
+        raise InvalidInputError(f"{place}: {error}: {DAMAGED}") from error
+    try:
+        subject = subjects.job(address, line.name)
+        record = record_of(subjects, subject, stored, line.sequence, line.at)
+    except InvalidMessageError:
+        return None
+    why = line.error or record.error  # in the words of the day
+    return Entry(record.sequence, record.at, record.name, record.fact, why)
 
 
 def _read_header(line: bytes, source: str) -> Header:
@@ -217,9 +268,11 @@ def _read_header(line: bytes, source: str) -> Header:
         raise InvalidInputError(
             f"{source} is no export of a job ({error}): `galerne export JOB` writes one"
         ) from error
-    if header.galerne_export != FORMAT or header.partitions < 1:
+    if not UNSEALED <= header.galerne_export <= FORMAT:
         raise InvalidInputError(
-            f"{source} has form {header.galerne_export} and {header.partitions} partitions, which"
-            f" this version cannot read: use that of galerne {header.galerne}"
+            f"{source} has form {header.galerne_export} and was written by galerne"
+            f" {header.galerne}; this one reads forms up to {FORMAT}: take a newer galerne"
         )
+    if header.partitions < 1:
+        raise InvalidInputError(f"{source} says {header.partitions} partitions: {DAMAGED}")
     return header

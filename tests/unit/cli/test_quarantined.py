@@ -140,7 +140,7 @@ def test_the_list_fits_a_terminal_of_eighty_columns() -> None:
     assert all(len(line) <= 80 for line in lines)
     assert "123456789" in lines[3]
     assert "1h56m" in lines[1]
-    assert "this is not a fact" in lines[1]
+    assert "gnp JSON is malformed" in lines[1]  # its subject says what it is not
     assert not obeyed("".join(lines))
 
 

@@ -58,7 +58,11 @@ def test_every_question_names_a_command_that_there_is(what: Question) -> None:
         (decided("approved", by="anna"), "2.1 is approved by anna"),
         (decided("denied", by="anna", why="no\nmoney"), "2.1 is denied by anna: no money"),
         (decided("answered", value={"a": 1}, by="b"), '2.1 is answered by b: {"a":1}'),
-        (decided("happened"), "2.1 has happened, it is said"),
+        (decided("happened", value=3), "2.1 has happened, it is said"),
+        (
+            decided("happened"),
+            "2.1 has happened, it is said; its result is not known, and is null",
+        ),
         (
             decided("not_happened", by="b"),
             "2.1 has not happened, it is said by b: it is begun anew",

@@ -1,6 +1,8 @@
 """`galerne replay`: lines, codes and documents; `export` and `purge` on a bad command line."""
 
+import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -76,7 +78,7 @@ def test_show_as_json(capfd: pytest.CaptureFixture[str]) -> None:
         (b'{"type":"submitted"}\n', "is no export of a job"),
         (
             b'{"galerne_export":9,"tenant":"a","job":"b","partitions":8,"at":1.0,"galerne":"7.1"}\n',
-            "use that of galerne 7.1",
+            "was written by galerne 7.1; this one reads forms up to 2",
         ),
         (DIAMOND.read_bytes()[:-20], "line 30"),
     ],
@@ -91,6 +93,52 @@ def test_a_file_that_is_none_is_one_line_and_2(
     printed = capfd.readouterr()
     assert printed.out == ""
     assert said in printed.err
+    assert printed.err.count("\n") == 1
+
+
+def sealed(lines: list[bytes]) -> list[bytes]:
+    """The lines of an export of form 2, with the last."""
+    lines = [lines[0].replace(b'"galerne_export":1', b'"galerne_export":2'), *lines[1:]]
+    digest = hashlib.sha256(b"".join(lines)).hexdigest()
+    return [*lines, f'{{"facts":{len(lines) - 1},"sha256":"{digest}"}}\n'.encode()]
+
+
+def test_a_whole_file_says_that_it_is(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "whole.jsonl"
+    path.write_bytes(b"".join(sealed(DIAMOND.read_bytes().splitlines(keepends=True))))
+    assert main(["replay", str(path)]) == 0
+    assert "no difference" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda lines: lines[:3], "ends after 2 facts"),
+        (lambda lines: lines[:-1], "ends after 29 facts"),
+        (lambda lines: [*lines[:4], *lines[5:]], "is not as it was written"),
+        (lambda lines: [*lines, lines[3]], "line 32, stands behind the end"),
+        (
+            lambda lines: [lines[0], lines[1].replace(b"default", b"another"), *lines[2:]],
+            "is not as it was written",
+        ),
+    ],
+    ids=["cut", "without its last line", "without a line", "with one more", "changed"],
+)
+def test_a_damaged_file_is_not_blamed_on_the_code(
+    damage: Callable[[list[bytes]], list[bytes]],
+    said: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    whole = sealed(DIAMOND.read_bytes().splitlines(keepends=True))
+    path = tmp_path / "some.jsonl"
+    path.write_bytes(b"".join(damage(whole)))
+    assert path.read_bytes() != b"".join(whole)
+    assert main(["replay", str(path)]) == 2
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert said in printed.err
+    assert "export it again" in printed.err
     assert printed.err.count("\n") == 1
 
 

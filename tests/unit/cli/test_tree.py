@@ -131,10 +131,21 @@ def test_open_questions_stand_under_the_tree_with_their_commands() -> None:
             "  galerne resolve j-0123456789abcdef 3.1 --happened  (or: --not, --result JSON)",
             "? 4.0 asks you: May it?",
             "  galerne answer j-0123456789abcdef 4.0 VALUE  (or: deny … --why TEXT)",
-            "● running · 0 of 3 tasks · 812 tokens · $0.0031 · j-0123456789abcdef",
+            "? waits for a person · 0 of 3 tasks · 812 tokens · $0.0031 · j-0123456789abcdef",
             "  calls 5/7 · $0.012/0.05",
         ]
         assert all(cell_len(line) <= 80 for line in lines)
+
+
+def test_a_job_with_a_question_still_runs_while_another_task_does() -> None:
+    view = JobView(
+        id="j-1",
+        tenant="t",
+        status="running",
+        tasks=(task("1", "running"), task("2", "asking")),
+        asks=(asked("approval", tool="pay", arguments={}),),
+    )
+    assert drawn(view)[-1].startswith("● running · 0 of 2 tasks")
 
 
 @pytest.mark.parametrize("status", ["budget_exhausted", "deadline_exceeded"])

@@ -66,7 +66,7 @@ def _add_resolve(commands: Subparsers) -> None:
         action="store_const",
         const="happened",
         dest="verdict",
-        help="it has; its result is not known",
+        help="it has; its result is not known, so whoever needs it gets null",
     )
     how.add_argument(
         "--not",

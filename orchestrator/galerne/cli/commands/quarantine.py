@@ -108,13 +108,16 @@ def run_list(flags: argparse.Namespace) -> int:
     async def doing(quarantine: "Quarantine") -> int:
         from galerne.cli.output import document, draw, note
 
-        entries = await quarantine.newest(flags.limit)
+        found = await quarantine.newest(flags.limit + 1)
+        entries = found[: flags.limit]
         if flags.json:
             document(entries)
         elif entries:
             from galerne.cli.quarantined import quarantine_table
 
             draw(quarantine_table(entries, time.time()))
+            if len(found) > len(entries):
+                note(f"there are older ones: --limit {10 * flags.limit}")
         else:
             note("the quarantine is empty")
         return 0

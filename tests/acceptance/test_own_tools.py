@@ -1,0 +1,123 @@
+"""Tools of one's own in real tool workers: the README's, and one whose worker dies midway."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from functools import partial
+from pathlib import Path
+
+import anyio
+import pytest
+
+from acceptance.fleet import FAST, Fleet, fleet
+from acceptance.pages import ROOT, blocks
+from galerne.client import Client, Job
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+PATIENCE = 90.0
+"""Seconds until something that never comes fails a test."""
+CHARGE = '''
+import time
+from pathlib import Path
+from galerne import ToolContext, tool
+
+@tool(effect="once")
+def charge(cents: int, context: ToolContext) -> dict[str, int]:
+    """Charge."""
+    with Path("files/charged").open("a") as ledger:
+        ledger.write(f"{cents} {context.key}\\n")
+    while Path("files/stuck").exists():
+        time.sleep(0.02)
+    return {"charged": cents}
+'''
+
+
+@pytest.fixture
+async def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Fleet]:
+    """A fleet whose tool workers find two packages beside Galerne's own."""
+    (block,) = [block for block in blocks(ROOT / "README.md", "python") if block.label == "tool"]
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for name, text in (("shipping", block.text), ("charging", CHARGE)):
+        (packages / f"{name}.py").write_text(text, "utf-8")
+        info = packages / f"{name}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(f"[galerne.tools]\n{name} = {name}\n")
+    paths = [str(packages), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setitem(FAST, "PYTHONPATH", os.pathsep.join(paths))
+    async with fleet(tmp_path, "coordinator-1", "planner-1", "executor-1", "tools-1") as made:
+        yield made
+
+
+async def galerne(made: Fleet, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    run = partial(
+        subprocess.run,
+        [sys.executable, "-m", "galerne", *arguments],
+        cwd=made.folder,
+        env={**os.environ, "NO_COLOR": "1", "LOGNAME": "anna", "GALERNE_SERVER": made.nats.url},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    return await anyio.to_thread.run_sync(run)
+
+
+async def test_the_tool_of_the_readme_is_served_and_called(running: Fleet) -> None:
+    done = await galerne(
+        running, "submit", "--wait", 'Call shipping_cost with {"weight_kg": 2, "country": "DE"}'
+    )
+    assert done.returncode == 0, done.stderr
+    assert "12.0" in done.stdout
+
+
+async def in_doubt(job: Job) -> None:
+    with anyio.fail_after(PATIENCE):
+        while not any(one.what == "doubt" for one in await job.asks()):
+            await anyio.sleep(0.05)
+
+
+async def test_a_call_in_doubt_is_resolved_from_the_command_line(running: Fleet) -> None:
+    charged, stuck = running.files / "charged", running.files / "stuck"
+    stuck.touch()
+    charged.touch()
+    ways = (("--happened",), ("--not",), ("--result", '{"charged":7}'))
+    async with Client.connect(running.nats.url) as client:
+        jobs = [
+            await client.submit(f'Call charge with {{"cents": {number}}}')
+            for number in range(1, len(ways) + 1)
+        ]
+        with anyio.fail_after(PATIENCE):
+            while len(charged.read_text().splitlines()) < len(ways):
+                await anyio.sleep(0.05)
+        running.kill("tools-1")
+        stuck.unlink()
+        running.start_worker("tools-2")
+        for job in jobs:
+            await in_doubt(job)
+        first, last = jobs[0].id, jobs[-1].id
+        shown = (await galerne(running, "show", first)).stdout
+        assert "is IN DOUBT, it may have happened or not" in shown
+        assert f"galerne resolve {first} 1.1 --happened" in shown
+        assert "waits for a person" in shown
+        assert json.loads((await galerne(running, "show", "--json", first)).stdout)["asks"]
+        said = [
+            await galerne(running, "resolve", job.id, "1.1", *how)
+            for job, how in zip(jobs, ways, strict=True)
+        ]
+        assert [one.returncode for one in said] == [0, 0, 0], said
+        assert "its result is not known, and is null" in said[0].stderr
+        assert "it is begun anew" in said[1].stderr
+        again = await galerne(running, "resolve", last, "1.1", "--not")
+        assert again.returncode != 0
+        results = [str(await job.result()) for job in jobs]
+    assert ["charged" in result for result in results] == [False, True, True]
+    assert "7" in results[2]
+    done = [line.split() for line in charged.read_text().splitlines()]
+    assert sorted(cents for cents, _ in done) == ["1", "2", "2", "3"]
+    assert len({key for _, key in done}) == len(ways), "the same call has the same key each time"
