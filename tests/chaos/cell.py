@@ -16,7 +16,7 @@ import msgspec
 
 from chaos.evidence import ANYWHERE, IDLE
 from chaos.fleet import ROLES, Fleet
-from chaos.goals import Job, job
+from chaos.goals import SLOW_TOLD, Job, job
 from chaos.matrix import Cell
 from chaos.settling import answer_questions
 
@@ -154,7 +154,7 @@ class _Play:
         if cell.role == "tools":
             await settled(running, self._jobs)
         else:
-            await ended(running, self._jobs)
+            await taken_over(running, self._jobs, running.workers[self._victim].pid)
         victim = running.workers[self._victim]
         running.evidence.stopped(
             cell.role, victim.pid, point=cell.point, row=cell.name, since=since
@@ -189,6 +189,8 @@ class _Play:
             running.evidence.killed("server", pid, point=ANYWHERE, row=cell.name, spools=None)
         with anyio.move_on_after(PATIENCE):
             await ended(running, jobs)
+        if cell.scene == "cancelled":
+            await self._unheard(jobs)
 
     async def _submit(self, jobs: Sequence[Job]) -> None:
         for one in jobs:
@@ -203,10 +205,15 @@ class _Play:
         await self._running.cancel(jobs[0].id)
         return jobs
 
+    async def _unheard(self, jobs: Sequence[Job]) -> None:
+        """Until a tool that was not stopped has answered, and its agent would go on."""
+        begun = self._running.evidence.begun_at(jobs[0].id)
+        await anyio.sleep(max(0.0, begun + SLOW_TOLD + AFTERWARDS - time.time()))
+
     async def _begun(self, jobs: Sequence[Job]) -> None:
         """Until the first tool is at work."""
         with anyio.move_on_after(PATIENCE):
-            while not any(self._running.evidence.has_begun(one.id) for one in jobs):
+            while not any(self._running.evidence.begun_at(one.id) for one in jobs):
                 await anyio.sleep(0.03)
 
     async def _send_junk(self, job_id: str) -> None:
@@ -228,6 +235,19 @@ async def settled(running: Fleet, jobs: Sequence[Job]) -> None:
             if await running.names(f"galerne.ev.*.default.{one.id}.decided.>"):
                 return
         await anyio.sleep(0.05)
+
+
+async def taken_over(running: Fleet, jobs: Sequence[Job], pid: int) -> None:
+    """Until another process holds every task that process `pid` has claimed."""
+    patterns = [f"galerne.ev.*.default.{one.id}.run.>" for one in jobs]
+    held = [name for pattern in patterns for name in await running.names(pattern)]
+    while held := [name for name in held if await _claimed_by(running, name, pid)]:
+        await anyio.sleep(0.02)
+
+
+async def _claimed_by(running: Fleet, name: str, pid: int) -> bool:
+    claim = await running.last(name)
+    return claim is not None and f"-{pid}-" in claim["by"]
 
 
 async def ended(running: Fleet, jobs: Sequence[Job]) -> None:

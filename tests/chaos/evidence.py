@@ -57,13 +57,17 @@ class Evidence:
 
     def stopped(self, role: str, pid: int, *, point: str, row: str, since: float) -> None:
         """A process that was stopped goes on. Nobody replays the spool of a live process."""
-        stop = {"role": role, "pid": pid, "point": point, "row": row, "spool": []}
+        stop: dict[str, Any] = {"role": role, "pid": pid, "point": point, "row": row, "spool": []}
         self._add("stops", stop | {"time": since, "until": time.time()})
 
-    def has_begun(self, job: str) -> bool:
-        """Whether a tool is, or was, at work for a job."""
+    def begun_at(self, job: str) -> float:
+        """When a tool was first at work for a job, in Unix seconds; 0.0 where none was."""
         written = self.tools.read_text("utf-8") if self.tools.exists() else ""
-        return f'"key": "{job}.' in written
+        for line in written.splitlines():
+            entry = json.loads(line)
+            if entry["key"].startswith(f"{job}."):
+                return float(entry["time"])
+        return 0.0
 
     def _add(self, name: str, line: dict[str, Any]) -> None:
         with (self.folder / f"{name}.jsonl").open("a", encoding="utf-8") as file:

@@ -66,19 +66,20 @@ def job(kind: Kind, job_id: str) -> Job:
         case "asking":
             options = {"approve": ["chaos_once"]}
             return msgspec.structs.replace(job("once", job_id), options=options)
-        case "asking_poor":  # answered when nothing may be started any more
-            options = {"approve": ["chaos_once"], "budget": {"tasks": 2}}
-            return Job(job_id, job("once", job_id).goal, EXHAUSTED, options)
+        case "asking_poor":  # answered while the last task that may be started is at work
+            calls = [call("chaos_once", "asked"), _slow("chaos_pure"), call("chaos_pure", "never")]
+            leave = {"approve": ["chaos_once"], "budget": {"tasks": 2}}
+            return Job(job_id, " ".join(calls), EXHAUSTED, leave)
         case "budgeted":
-            options = {"budget": {"calls": COUNTING_TAKES + MAY_BREAK_OFF}}
-            return msgspec.structs.replace(job("counting", job_id), options=options)
+            limit = {"budget": {"calls": COUNTING_TAKES + MAY_BREAK_OFF}}
+            return msgspec.structs.replace(job("counting", job_id), options=limit)
         case "poor":
-            options = {"budget": {"calls": COUNTING_TAKES - 2}}
-            return Job(job_id, COUNTING, EXHAUSTED, options)
+            limit = {"budget": {"calls": COUNTING_TAKES - 2}}
+            return Job(job_id, COUNTING, EXHAUSTED, limit)
         case "slow_told":  # long enough for a cancel to be noticed before the model's next turn
             return Job(
                 job_id,
-                call("chaos_pure", "slow-one", seconds=4, told=True),
+                call("chaos_pure", "slow-one", seconds=SLOW_TOLD, told=True),
                 Expected("succeeded", ("slow-one",)),
             )
         case "overdue":
@@ -114,13 +115,16 @@ COUNTING = (
     " a.txt and b.txt."
 )
 COUNTED = ("a.txt has 9 words", "b.txt has 14 words", "b.txt is longer than a.txt", "is 23 words")
-COUNTING_TAKES = 8
-"""Model calls of that: a plan, two turns for each count, …"""
+COUNTING_TAKES = 9
+"""Model calls of that, plan and answer included."""
 MAY_BREAK_OFF = 2
 """Calls that one death may break off: they are spent, as the provider may charge for them."""
 EXHAUSTED = Expected("budget_exhausted")
 SLOW = 1.6
 """Seconds: longer than two heartbeats of a worker in these fleets."""
+
+SLOW_TOLD = 2.6
+"""Seconds: longer than it may take until a cancel is noticed."""
 
 
 def _slow(tool: str) -> str:

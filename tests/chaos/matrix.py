@@ -48,14 +48,23 @@ class Cell(msgspec.Struct, frozen=True):
 
 BUSY_MODEL = ("--faults", "429:every=2")
 SLOW_PLANNER = ("--faults", "slow:every=1:role=planner", "--latency", "0.15")
+SLOW_MODEL = ("--latency", "0.3")
 EFFECTS: tuple[Kind, ...] = ("once", "idempotent", "pure")
 UNJOURNALED = frozenset({"tool.received", "tool.replied.before", "tool.replied.after"})
 """Boundaries of a tool worker that a pure call passes, too; and `effect.*`."""
-
+PASSING: dict[str, tuple[Kind, ...]] = {
+    "publish.tool_step": ("pure",),
+    "publish.accounted": ("budgeted", "poor"),
+    "publish.asked": ("asking", "asking_poor"),
+    "publish.decided": ("asking", "asking_poor"),
+    "timer.fired": ("overdue",),
+    "renew": ("slow",),
+}
+"""Boundaries that not every job comes by, or that tell more of others."""
 STOPS = (
     Cell("journal.claim.after", "tools", ("once",), "stopped"),
-    Cell("task.claimed", "executor", ("counting",), "stopped"),
-    Cell("publish.done.before", "executor", ("counting",), "stopped"),
+    Cell("task.claimed", "executor", ("counting",), "stopped", stand_in=SLOW_MODEL),
+    Cell("publish.done.before", "executor", ("counting",), "stopped", stand_in=SLOW_MODEL),
 )
 """A claim that its worker outlives, before anything is begun under it, or before its outcome is
 written."""
@@ -82,8 +91,8 @@ def full_form() -> tuple[Cell, ...]:
 def long_form() -> tuple[Cell, ...]:
     """The full form with two processes of each role, at the first and the second passing.
 
-    What an heir finds is found by an only heir: another process would often be there before it. What
-    stops is alone, too, until it has stopped.
+    What an heir finds is found by an only heir: another process would often be there before it.
+    What stops is alone, too, until it has stopped.
     """
     return tuple(
         msgspec.structs.replace(
@@ -103,12 +112,6 @@ def _cells(point: str, role: Role) -> list[Cell]:
 def _cell(point: str, role: Role) -> Cell:
     name = point.rpartition(".")[0] if point.endswith((".before", ".after")) else point
     match name:
-        case "publish.accounted":
-            return Cell(point, role, ("budgeted", "poor"))
-        case "publish.asked" | "publish.decided":
-            return Cell(point, role, ("asking", "asking_poor"))
-        case "timer.fired":
-            return Cell(point, role, ("overdue",))
         case "bus.reconnected":
             return Cell(point, role, scene="reconnected")
         case "publish.cancelled" | "ack.command" | "purge":
@@ -123,10 +126,8 @@ def _cell(point: str, role: Role) -> Cell:
             return Cell(point, role, ("counting",), stand_in=BUSY_MODEL)
         case "renew" if role == "planner":
             return Cell(point, role, ("slow",), stand_in=SLOW_PLANNER)
-        case "renew":
-            return Cell(point, role, ("slow",))
         case _:
-            return Cell(point, role)
+            return Cell(point, role, PASSING.get(name, BOTH))
 
 
 def _tool_cells(point: str) -> list[Cell]:

@@ -12,14 +12,14 @@ COLUMNS: Final[tuple[What, ...]] = (
 )  # fmt: skip
 MUST_BE_ZERO: Final[frozenset[What]] = frozenset(COLUMNS) - {"gap", "doubt"}
 LEGEND: Final = """\
-kills  processes killed there, or stopped for a while (`stop …`)
-lost   accepted jobs that left no trace     stuck   jobs without an end
-wrong  jobs that ended, or spent, as they must not
-double facts that stand twice               again   model calls repeated although their
-gap    model calls repeated as their                answer was safe, or had to be
-       process died before the spool: allowed
-twice  effects doubled, or begun anew       doubt   once-effects in doubt, as they must be
-odd    once-effects in doubt although nobody died over them"""
+kills   processes killed there, or stopped for a while (`stop …`)
+lost    accepted jobs that left no trace     stuck  jobs without an end
+wrong   jobs that ended as they must not, or went on after it, or overspent
+double  facts that stand twice
+again   model calls repeated although their answer was safe, or had to be
+gap     model calls repeated as their process died before the spool: allowed
+twice   effects doubled, or begun anew       doubt  once-effects in doubt, as
+odd     once-effects in doubt for nothing           they must be"""
 _WIDTH: Final = 88
 
 

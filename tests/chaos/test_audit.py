@@ -1,69 +1,11 @@
 """The auditor sees what it must see: made-up evidence, one fault at a time."""
 
-import json
 from pathlib import Path
-from typing import Any
 
-from chaos.audit import Finding, judge, read
+import pytest
+
+from chaos.made_up import WORKER, Made
 from chaos.table import Row, as_markdown, as_text, merged
-
-WORKER = "executor-host-{}-abcdef"
-
-
-class Made:
-    """Evidence of one job, `j`, that ended well; tests change it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.jobs = [{"id": "j", "row": "r", "expected": {"status": "succeeded", "texts": ["42"]}}]
-        self.kills: list[dict[str, Any]] = []
-        self.models: list[dict[str, Any]] = []
-        self.tools: list[dict[str, Any]] = []
-        self.log: list[dict[str, Any]] = []
-        self.journal: list[dict[str, Any]] = []
-        self.fact("submitted", 1.0)
-
-    def fact(self, name: str, at: float, data: dict[str, Any] | None = None) -> None:
-        self.log.append(self._message(f"galerne.ev.0.default.j.{name}", at, data or {}))
-
-    def journaled(self, entry: str, at: float, data: dict[str, Any]) -> None:
-        self.journal.append(self._message(f"galerne.tj.default.j.1.1.{entry}", at, data))
-
-    def ended(self, status: str = "succeeded", result: str = "it is 42", error: str = "") -> None:
-        self.fact("end", 99.0, {"status": status, "result": result, "error": error})
-
-    def claimed(self, pid: int, at: float) -> None:
-        self.fact("run.1", at, {"by": WORKER.format(pid)})
-
-    def asked(self, started: float, *, ends: str = "finished") -> None:
-        request = f"r{len(self.models)}"
-        for event, at in (("started", started), (ends, started + 0.5)):
-            line = {"event": event, "request": request, "key": "j.1.1", "time": at}
-            self.models.append(line)
-
-    def killed(self, pid: int, at: float, spooled: str | None = None) -> None:
-        held = [json.dumps({"id": "x", "subject": spooled, "data": "e30="})] if spooled else []
-        self.kills.append(
-            {"role": "executor", "pid": pid, "point": "p", "row": "r", "spool": held, "time": at}
-        )
-
-    def effect(self, tool: str, key: str = "j.1.1") -> None:
-        self.tools.append(
-            {"event": "effect", "key": key, "tool": tool, "note": "n", "pid": 1, "time": 5.0}
-        )
-
-    def found(self) -> list[Finding]:
-        for name in ("jobs", "kills", "models", "tools", "log", "journal"):
-            lines = "".join(f"{json.dumps(line)}\n" for line in getattr(self, name))
-            (self.folder / f"{name}.jsonl").write_text(lines)
-        return judge(read(self.folder))
-
-    def kinds(self) -> list[str]:
-        return [finding.what for finding in self.found()]
-
-    def _message(self, subject: str, at: float, data: dict[str, Any]) -> dict[str, Any]:
-        sequence = len(getattr(self, "log", [])) + 1
-        return {"subject": subject, "sequence": sequence, "time": at, "data": json.dumps(data)}
 
 
 def test_a_good_run_has_no_findings(tmp_path: Path) -> None:
@@ -156,6 +98,175 @@ def test_answers_that_were_not_paid_for_repeat_nothing(tmp_path: Path) -> None:
     assert made.kinds() == []
 
 
+STEP = "galerne.ev.0.default.j.step.1.1"
+RESULT = "galerne.tj.default.j.1.1.result"
+
+
+@pytest.mark.parametrize("point", ["spool.written", "spool.synced", "publish.model_step.before"])
+def test_a_process_with_an_answer_in_its_hands_leaves_it_in_its_spool(
+    tmp_path: Path, point: str
+) -> None:
+    made = Made(tmp_path)
+    made.claimed(7, 2.0)
+    made.asked(3.0)
+    made.ended()
+    made.killed(7, 3.6, point=point)
+    (found,) = made.found()
+    assert (found.what, found.row) == ("again", "r")
+    made.kills.clear()
+    made.killed(7, 3.6, STEP, point=point)
+    assert made.kinds() == []
+
+
+def test_what_was_replayed_before_anybody_looked_was_left(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.claimed(7, 2.0)
+    made.asked(3.0)
+    made.fact("step.1.1", 3.55)
+    made.killed(7, 3.6, point="spool.synced")
+    made.ended()
+    assert made.kinds() == []
+    made.log[-2]["time"] = 7.0  # its successor has paid for it, and written it
+    assert made.kinds() == ["again"]
+
+
+def test_a_death_elsewhere_may_leave_nothing(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.claimed(7, 2.0)
+    made.asked(3.0)
+    made.killed(7, 3.6, point="model.answered")
+    made.asked(6.0)
+    made.ended()
+    assert made.kinds() == ["gap"]
+
+
+@pytest.mark.parametrize("point", ["spool.written", "spool.synced", "journal.result.before"])
+def test_a_tool_worker_with_a_result_in_its_hands_leaves_it_in_its_spool(
+    tmp_path: Path, point: str
+) -> None:
+    made = Made(tmp_path)
+    made.journaled("claim", 3.0, {"by": WORKER.format(9)})
+    made.ended()
+    made.killed(9, 3.5, role="tools", point=point)
+    (found,) = made.found()
+    assert (found.what, found.row) == ("odd", "r")
+    made.kills.clear()
+    made.killed(9, 3.5, RESULT, role="tools", point=point)
+    assert made.kinds() == []
+    made.kills.clear()
+    made.killed(9, 3.5, role="tools", point=point)
+    made.journaled("result", 3.4, {})
+    assert made.kinds() == []
+
+
+def test_a_stopped_process_leaves_its_answer_unread(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.claimed(7, 2.0)
+    made.asked(3.0)
+    made.stopped(7, 3.2, 8.0)
+    made.asked(6.0)
+    made.ended()
+    assert made.kinds() == ["gap"]
+    made.stops.clear()
+    made.stopped(7, 1.0, 2.5)
+    assert made.kinds() == ["again"]
+
+
+def test_a_stopped_process_writes_its_answer_after_another_has_looked(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.claimed(7, 2.0)
+    made.asked(3.0)
+    made.stopped(7, 3.2, 5.8)
+    made.claimed(8, 5.5)
+    made.fact("step.1.1", 5.9)
+    made.asked(6.0)
+    made.ended()
+    assert made.kinds() == ["gap"]
+    made.log[2]["time"] = 5.95  # the other one might have read it
+    assert made.kinds() == ["again"]
+
+
+def test_what_is_written_once_must_not_stand_twice(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    for at in (2.0, 3.0):
+        made.claimed(7, at)
+        made.fact("account", at)
+        made.journaled("claim", at, {})
+        made.journaled("claim-1", at, {})
+    made.fact("done.1", 4.0)
+    made.journaled("result", 4.0, {})
+    made.ended()
+    assert made.kinds() == []
+    made.fact("done.1", 5.0)
+    made.journaled("result", 5.0, {})
+    assert made.kinds() == ["double", "double"]
+
+
+def test_a_message_of_nobodys_job_is_no_double(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.ended()
+    junk = made.log[0] | {"subject": "galerne.ev.0.default.junk.ready.executor.normal.1"}
+    made.log += [junk, junk]
+    assert made.kinds() == []
+
+
+def test_more_model_calls_than_the_budget_allows(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.jobs[0]["options"] = {"budget": {"calls": 2}}
+    made.asked(3.0, ends="aborted")
+    made.asked(4.0, ends="refused")
+    made.asked(5.0)
+    made.ended()
+    assert made.kinds() == []
+    made.jobs[0]["options"] = {"budget": {"calls": 1}}
+    assert made.kinds() == ["wrong"]
+    made.jobs[0]["options"] = {"budget": {"tasks": 1}}
+    assert made.kinds() == []
+
+
+@pytest.mark.parametrize("fact", ["cancel", "end"])
+def test_nothing_is_begun_long_after_a_cancel_or_an_end(tmp_path: Path, fact: str) -> None:
+    made = Made(tmp_path)
+    made.jobs[0]["expected"] = {"status": "cancelled", "texts": []}
+    made.fact(fact, 3.0, {"status": "cancelled"})
+    if fact == "cancel":
+        made.ended("cancelled", "")
+    made.asked(4.4)
+    made.begun("chaos_once", 4.4)
+    assert made.kinds() == []
+    made.begun("chaos_once", 4.6)
+    assert made.kinds() == ["wrong"]
+    made.tools.pop()
+    made.models.clear()
+    made.asked(4.6)
+    assert made.kinds() == ["wrong"]
+    made.killed(3, 3.5, role="server")
+    assert made.kinds() == []
+
+
+@pytest.mark.parametrize("tool", ["chaos_once", "chaos_idempotent"])
+def test_an_effect_is_not_begun_after_its_result_is_journaled(tmp_path: Path, tool: str) -> None:
+    made = Made(tmp_path)
+    made.ended()
+    made.journaled("claim", 3.0, {"by": WORKER.format(9)})
+    made.journaled("result-1", 4.0, {})
+    made.begun(tool, 3.1)
+    made.begun(tool, 4.4)
+    assert made.kinds() == []
+    made.begun(tool, 4.6)
+    assert made.kinds() == ["twice"]
+
+
+def test_a_pure_call_is_not_begun_after_its_step_stands(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.ended()
+    made.fact("step.1.1", 4.0)
+    made.begun("chaos_pure", 5.9)
+    assert made.kinds() == []
+    made.begun("chaos_pure", 6.1)
+    assert made.kinds() == ["twice"]
+
+
 def test_a_once_effect_that_happened_twice(tmp_path: Path) -> None:
     made = Made(tmp_path)
     made.ended()
@@ -178,7 +289,7 @@ def doubtful(folder: Path) -> Made:
     made = Made(folder)
     made.journaled("claim", 3.0, {"by": WORKER.format(9)})
     made.fact("done.1", 8.0, {"outcome": {"type": "failed", "code": "in_doubt"}})
-    made.ended("failed", "", "in doubt")
+    made.ended()
     return made
 
 
@@ -186,6 +297,29 @@ def test_a_doubt_has_a_death_behind_it(tmp_path: Path) -> None:
     made = doubtful(tmp_path)
     made.killed(9, 3.5)
     assert made.kinds() == ["doubt"]
+
+
+def test_a_doubt_excuses_no_wrong_end(tmp_path: Path) -> None:
+    made = doubtful(tmp_path)
+    made.killed(9, 3.5)
+    made.log.pop()
+    made.ended("failed", "", "something else")
+    assert made.kinds() == ["wrong", "doubt"]
+
+
+def test_a_process_that_is_stopped_is_as_good_as_dead_until_it_goes_on(tmp_path: Path) -> None:
+    made = doubtful(tmp_path)
+    made.stopped(9, 3.5, 8.5)
+    assert made.kinds() == ["doubt"]
+    made.stops.clear()
+    made.stopped(9, 8.2, 9.0)
+    assert made.kinds() == ["odd"]
+
+
+def test_a_later_death_is_no_reason_for_a_doubt(tmp_path: Path) -> None:
+    made = doubtful(tmp_path)
+    made.killed(9, 8.5)
+    assert made.kinds() == ["odd"]
 
 
 def test_a_doubt_without_a_death_or_with_a_safe_result_is_odd(tmp_path: Path) -> None:
@@ -197,15 +331,15 @@ def test_a_doubt_without_a_death_or_with_a_safe_result_is_odd(tmp_path: Path) ->
     assert made.kinds() == ["odd"]
 
 
-def test_the_table_has_eighty_columns_and_sums_up() -> None:
+def test_the_table_is_narrow_and_sums_up() -> None:
     rows = [Row("publish.model_step.before", "coordinator", 1), Row("a.b", "tools", 2)]
     rows[0].count("gap", 3)
     rows[1].count("gap")
     text = as_text(merged([*rows, rows[0]]))
-    assert max(len(line) for line in text.split("\n")) <= 80
+    assert max(len(line) for line in text.split("\n")) <= 88
     total = next(line for line in text.split("\n") if line.startswith("total"))
-    assert total.split() == ["total", "4", ".", ".", ".", ".", "7", ".", ".", "."]
-    assert "| total |  | 3 | 0 | 0 | 0 | 0 | 4 | 0 | 0 | 0 |" in as_markdown(rows)
+    assert total.split() == ["total", "4", ".", ".", ".", ".", ".", "7", ".", ".", "."]
+    assert "| total |  | 3 | 0 | 0 | 0 | 0 | 0 | 4 | 0 | 0 | 0 |" in as_markdown(rows)
     assert not any(row.bad for row in rows)
     rows[0].count("odd")
     assert rows[0].bad

@@ -13,6 +13,7 @@ import pytest
 
 import galerne.faults
 from chaos.matrix import full_form, long_form, short_form
+from chaos.stopping import VARIABLE as STOP
 from galerne.errors import InvalidSettingsError
 from galerne.faults import POINTS, arm, arm_from, reach
 from galerne.messages.facts import AnyFact
@@ -109,6 +110,22 @@ def test_a_process_dies_where_it_is_told_to_once(tmp_path: Path) -> None:
     assert mark.exists()
     second = _run(mark)
     assert (second.returncode, second.stdout.split()) == (0, ["0", "1", "2", "3", "4"])
+
+
+def test_a_process_stops_where_it_is_told_to_and_goes_on(tmp_path: Path) -> None:
+    mark = tmp_path / "reached"
+    program = DYING.replace("galerne.faults import arm_from, reach", "galerne.faults import reach")
+    program = f"from chaos.stopping import arm_from\n{program}"
+    path = os.pathsep.join((str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")))
+    environ = dict(os.environ) | {STOP: f"spool.synced:3:{mark}", "PYTHONPATH": path}
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        assert mark.exists()
+        process.send_signal(signal.SIGCONT)
+        said, _ = process.communicate(timeout=30)
+    assert (process.returncode, said.split()) == (0, ["0", "1", "2", "3", "4"])
 
 
 @pytest.mark.parametrize(
