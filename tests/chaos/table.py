@@ -1,4 +1,4 @@
-"""Findings as a table: one line a boundary and role, in 88 columns, and as Markdown."""
+"""Findings as a table: one line a boundary and role, in 80 columns, and as Markdown."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal
@@ -15,12 +15,14 @@ LEGEND: Final = """\
 kills   processes killed there, or stopped for a while (`stop …`)
 lost    accepted jobs that left no trace     stuck  jobs without an end
 wrong   jobs that ended as they must not, or went on after it, or overspent
-double  facts that stand twice
+dup     facts that stand twice (double)
 again   model calls repeated although their answer was safe, or had to be
 gap     model calls repeated as their process died before the spool: allowed
 twice   effects doubled, or begun anew       doubt  once-effects in doubt, as
-odd     once-effects in doubt for nothing           they must be"""
-_WIDTH: Final = 88
+odd     once-effects in doubt for nothing           they must be
+<  >    before and after"""
+_HEADS: Final = {"double": "dup"}
+_WIDTH: Final = 80
 
 
 class Row(msgspec.Struct):
@@ -65,7 +67,7 @@ def total(rows: Sequence[Row], point: str = "total", role: str = "") -> Row:
 
 def as_text(rows: Sequence[Row]) -> str:
     """The table for a terminal, 88 columns wide, with its legend."""
-    lines = [_line("boundary", "role", ["kills", *COLUMNS])]
+    lines = [_line("boundary", "role", ["kills", *map(_head, COLUMNS)])]
     lines += [_line(row.point, row.role, _cells(row, ".")) for row in (*rows, total(rows))]
     return "\n".join((*lines, "", LEGEND))
 
@@ -91,10 +93,15 @@ def _cells(row: Row, zero: Literal[".", "0"]) -> list[str]:
     return [str(row.kills), *(str(count) if count else zero for count in counts)]
 
 
+def _head(column: str) -> str:
+    return _HEADS.get(column, column)
+
+
 def _line(point: str, role: str, cells: Sequence[str]) -> str:
-    widths = (5, *(len(what) for what in COLUMNS))
+    widths = (5, *(len(_head(what)) for what in COLUMNS))
     numbers = " ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-    line = f"{point:<25} {role[:5]:<5} {numbers}"
+    short = point.replace(".before", " <").replace(".after", " >")
+    line = f"{short:<20} {role[:4]:<4} {numbers}"
     assert len(line) <= _WIDTH, line
     return line
 
