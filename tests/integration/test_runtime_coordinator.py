@@ -1,5 +1,9 @@
 """Coordinators: jobs end, whoever dies and whatever anybody publishes."""
 
+# What another replica would do is done between the coordinator and its consumer.
+# pyright: reportPrivateUsage=false
+
+import itertools
 from collections import Counter
 from typing import Any
 
@@ -8,6 +12,7 @@ import msgspec
 import pytest
 
 from galerne.agent import TaskContext
+from galerne.bus.queue import Delivery
 from galerne.bus.server import NatsServer
 from galerne.errors import ToolError
 from galerne.messages.chat import TokenUsage
@@ -27,6 +32,7 @@ from galerne.messages.ids import DEFAULT_TENANT, JobId, TaskId, job_id_of_key
 from galerne.messages.plan import ModelUsage, Succeeded, Usage
 from galerne.messages.requests import Cancel, Submit
 from galerne.messages.tools import CallTool
+from galerne.runtime.coordinator import Coordinator
 from galerne.settings import Settings
 from integration.fleet import (
     Fleet,
@@ -653,6 +659,44 @@ async def test_the_sweep_finds_a_job_that_was_missed(settings: Settings) -> None
         await fleet.planner(planning(*PLAN))
         await fleet.worker(echoing)
         assert (await fleet.end("job")).result == RESULT
+
+
+async def test_what_another_replica_took_shows_in_the_count_of_the_next(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the part is read anew, without the sweep: nothing in the fact itself says so."""
+    serve = Coordinator._on_fact
+    taken: list[str] = []
+
+    def serve_some(one: Coordinator, part: Any, delivery: Delivery, tasks: Any) -> None:
+        if delivery.subject.endswith(".job.done.plan-1"):  # as if it had gone elsewhere
+            taken.append(delivery.subject)
+            delivery.ack()
+        else:
+            serve(one, part, delivery, tasks)
+
+    monkeypatch.setattr(Coordinator, "_on_fact", serve_some)
+    async with fleet_on(without_sweep(settings)) as fleet:
+        await fleet.coordinator()
+        planner = await fleet.planner(planning(*PLAN))
+        await fleet.submit("job")
+        await fleet.done("job", "plan-1")
+        await fleet.emptied("EVENTS", f"part-{fleet.address('job').part}")
+        assert len(taken) == 1
+        assert await fleet.find("job", "ready.executor.normal.3") is None
+        await planner.leave()
+        names = (f"other{n}" for n in itertools.count())
+        part = fleet.address("job").part
+        await fleet.submit(next(name for name in names if fleet.address(name).part == part))
+        await fleet.planner(planning(*PLAN))
+        await fleet.worker(echoing)
+        assert (await fleet.end("job")).result == RESULT
+
+
+def without_sweep(settings: Settings) -> Settings:
+    coordinator = msgspec.structs.replace(settings.coordinator, sweep=3600.0)
+    changed: Settings = msgspec.structs.replace(settings, coordinator=coordinator)
+    return changed
 
 
 async def test_a_bad_submission_ends_with_the_reason_and_ends_no_other(settings: Settings) -> None:

@@ -1,15 +1,19 @@
 """Jobs that are over: exported, archived, purged, and their ids free for new jobs."""
 
+import itertools
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import anyio
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from galerne.bus.blobs import Blobs
+from galerne.bus.connection import connect
 from galerne.client.export import export_lines, parse_export, read_export, write_whole
 from galerne.client.orphans import PATIENCE, collect_orphans
 from galerne.client.purge import purge_ended, purge_job
@@ -18,7 +22,7 @@ from galerne.errors import NotFoundError, PermanentError, TransientError
 from galerne.messages.facts import Claimed, Done, Ended, JobSpec, Submitted
 from galerne.messages.ids import DEFAULT_TENANT, JobId, TaskId
 from galerne.messages.plan import Succeeded, Usage
-from galerne.runtime.retention import Retention
+from galerne.runtime.retention import IN_A_ROW, Retention
 from galerne.settings import RetentionSettings, Settings
 from integration.fleet import Fleet, echoing, fleet_on, planning, task, until
 
@@ -191,7 +195,7 @@ async def test_a_purged_id_is_a_new_job(settings: Settings) -> None:
         assert msgspec.to_builtins(submitted)["job"]["goal"] == "the second"
 
 
-@pytest.mark.parametrize("calls", range(1, 9))
+@pytest.mark.parametrize("calls", range(1, 20, 2))
 async def test_a_purge_that_breaks_off_anywhere_is_finished_later(
     settings: Settings, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +223,122 @@ async def test_a_purge_that_breaks_off_anywhere_is_finished_later(
         assert isinstance(await fleet.find("job", "end"), Ended)
         assert await retention(fleet, 7200.0).sweep(all_parts(fleet)) == 1
         assert await left(fleet, "job") == NOTHING
+
+
+async def test_while_anything_is_left_of_a_job_its_end_stands(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of its facts in turn cannot be deleted."""
+    async with fleet_on(settings) as fleet:
+        for kept in range(1, 8):
+            job = f"job{kept}"
+            for n in range(5):
+                await fleet.put(job, _result(n))
+            await fleet.put(job, _end())
+            await fleet.put(job, _late(job))
+            with monkeypatch.context() as patch:
+                patch.setattr(fleet.bus, "api", failing_at(fleet.bus.api, "MSG.DELETE", kept))
+                with pytest.raises(TransientError, match="the process is dead"):
+                    await purge_job(fleet.bus, fleet.address(job))
+            names = {record.name for record in await fleet.facts_of(job)}
+            assert len(names) == 1 if kept == 7 else len(names) >= 2
+            assert "end" in names
+            await purge_job(fleet.bus, fleet.address(job))
+            assert await left(fleet, job) == NOTHING
+
+
+Api = Callable[..., Awaitable[dict[str, Any]]]
+
+
+def failing_at(api: Api, part: str, number: int) -> Api:
+    """That request with `part` in its name fails, counted from 1."""
+    made = 0
+
+    async def failing(name: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        nonlocal made
+        made += part in name
+        if part in name and made == number:
+            raise TransientError("the process is dead")
+        return await api(name, body)
+
+    return failing
+
+
+class Standing:
+    """An API that stands still before its `number`th request, until it is let go."""
+
+    def __init__(self, api: Api, number: int) -> None:
+        self.reached = anyio.Event()
+        self.go = anyio.Event()
+        self._api = api
+        self._left = number
+
+    async def __call__(self, name: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        self._left -= 1
+        if self._left == 0:
+            self.reached.set()
+            await self.go.wait()
+        return await self._api(name, body)
+
+
+@pytest.mark.parametrize("number", range(1, 13))
+async def test_a_slow_purge_takes_nothing_of_the_next_job_of_that_id(
+    settings: Settings, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another purges it meanwhile, and the id is submitted again."""
+    async with fleet_on(settings) as fleet:
+        await fleet.coordinator()
+        await fleet.planner(planning(task("1")))
+        worker = await fleet.worker(echoing)
+        await fleet.submit("job")
+        await fleet.end("job")
+        await with_leftovers(fleet, "job")
+        await worker.leave()
+        counts: list[dict[str, int]] = []
+        async with connect(settings.bus, "slow") as bus, anyio.create_task_group() as tasks:
+            standing = Standing(bus.api, number)
+            monkeypatch.setattr(bus, "api", standing)
+
+            async def purge() -> None:
+                with suppress(PermanentError):  # it looks for the end after that
+                    await purge_job(bus, fleet.address("job"))
+
+            tasks.start_soon(purge)
+            await standing.reached.wait()
+            await purge_job(fleet.bus, fleet.address("job"))
+            await fleet.submit("job", goal="again")
+            await until(lambda: fleet.find("job", "ready.executor.normal.1"), "it has begun anew")
+            await fleet.bus.publish(
+                fleet.bus.subjects.tool_journal("default", "job.1.2", "result"), b"{}"
+            )
+
+            async def sourced() -> bool:
+                return (await left(fleet, "job"))["TASKS"] == 1
+
+            await until(sourced, "its task is queued")
+            counts.append(await left(fleet, "job"))
+            standing.go.set()
+        counts.append(await left(fleet, "job"))
+        assert counts[0] == counts[1]
+        assert await fleet.pending("SUBMIT", "admit-default") == 1
+        await fleet.worker(echoing)
+        assert (await fleet.end("job")).status == "succeeded"
+
+
+async def test_a_slow_purge_leaves_the_blobs_of_the_next_job(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with fleet_on(settings) as fleet:
+        await fleet.put("job", _end())
+        async with connect(settings.bus, "slow") as bus, anyio.create_task_group() as tasks:
+            standing = Standing(bus.api, 2)
+            monkeypatch.setattr(bus, "api", standing)
+            tasks.start_soon(purge_job, bus, fleet.address("job"))
+            await standing.reached.wait()
+            await purge_job(fleet.bus, fleet.address("job"))
+            await Blobs(fleet.bus, 1 << 20).put_bytes("default", "job", b"x" * 1000)
+            standing.go.set()
+        assert (await left(fleet, "job"))["blobs"] == 1
 
 
 async def test_by_age_the_old_ones_of_one_tenant_go(settings: Settings) -> None:
@@ -304,6 +424,66 @@ async def test_without_its_archive_nothing_is_purged(settings: Settings, tmp_pat
         assert await fleet.find("job", "end") is not None
         (tmp_path / "archive").unlink()
         assert await broken.sweep(all_parts(fleet)) == 1
+
+
+def of_one_part(fleet: Fleet, count: int) -> list[str]:
+    named = (f"job{n}" for n in itertools.count())
+    return list(itertools.islice((j for j in named if fleet.address(j).part == 0), count))
+
+
+async def test_one_that_fails_keeps_no_other_one(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told of once, and goes as soon as it can."""
+    async with fleet_on(settings) as fleet:
+        jobs = of_one_part(fleet, 8)
+        for job in jobs:
+            await fleet.put(job, _end())
+        bad = set(jobs[:2])
+
+        async def purge(bus: Any, address: Any) -> None:
+            if address.job in bad:
+                raise PermanentError(f"{address.job} cannot be purged")
+            await purge_job(bus, address)
+
+        monkeypatch.setattr("galerne.runtime.retention.purge_gently", purge)
+        one = retention(fleet, 7200.0)
+        with capture_logs() as lines:
+            assert await one.sweep(all_parts(fleet)) == 6
+            assert await one.sweep(all_parts(fleet)) == 0
+        told = [line["job"] for line in lines if line["log_level"] == "error"]
+        assert sorted(told) == sorted(bad)
+        bad.clear()
+        assert await one.sweep(all_parts(fleet)) == 2
+        assert await fleet.facts.read(fleet.bus.subjects.events()) == []
+
+
+async def test_many_that_fail_end_a_sweep_and_keep_no_other_one(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with fleet_on(settings) as fleet:
+        jobs = of_one_part(fleet, 3 * IN_A_ROW)
+        for job in jobs:
+            await fleet.put(job, _end())
+        tried: list[str] = []
+
+        async def purge(bus: Any, address: Any) -> None:
+            tried.append(address.job)
+            if address.job != jobs[-1]:
+                raise TransientError("it does not answer")
+            await purge_job(bus, address)
+
+        monkeypatch.setattr("galerne.runtime.retention.purge_gently", purge)
+        one = retention(fleet, 7200.0)
+        assert await one.sweep(all_parts(fleet)) == 0
+        assert tried == jobs[:IN_A_ROW]
+        assert await one.sweep(all_parts(fleet)) == 0
+        assert await one.sweep(all_parts(fleet)) == 1
+        assert set(tried) == set(jobs)
+        tried.clear()
+        for _ in range(3):
+            assert await one.sweep(all_parts(fleet)) == 0
+        assert set(tried) == set(jobs[:-1])
 
 
 async def test_an_archived_job_is_not_archived_again_in_half(

@@ -10,16 +10,18 @@ import pytest
 
 from galerne.agent import TaskContext
 from galerne.bus import tenants
+from galerne.bus.connection import Message
 from galerne.bus.queue import Delivery
 from galerne.bus.server import NatsServer
 from galerne.bus.topology import provision
 from galerne.messages.codec import encode
-from galerne.messages.facts import Ended, Priority, Submitted
-from galerne.messages.ids import JobId
+from galerne.messages.facts import Cancelled, Ended, JobSpec, Priority, Submitted
+from galerne.messages.ids import DEFAULT_TENANT, JobId
 from galerne.messages.plan import Succeeded
 from galerne.messages.requests import Cancel, Submit
 from galerne.settings import Settings, TenantLimits, TenantSettings
 from integration.fleet import (
+    PATIENCE,
     Fleet,
     agent,
     echoing,
@@ -176,6 +178,70 @@ async def test_lost_acknowledgements_heal(
             assert (await fleet.end(job, "acme")).status == "succeeded"
         assert (await in_progress(fleet, "acme"))[2] == 1
         await fleet.emptied("SUBMIT", "admit-acme")
+
+
+async def test_the_next_one_begins_when_a_job_ends(settings: Settings) -> None:
+    """And not when its own request is delivered again."""
+    coordinator = msgspec.structs.replace(settings.coordinator, ack_wait=60.0)
+    slow = msgspec.structs.replace(settings, coordinator=coordinator)
+    async with fleet_on(with_tenants(slow, active=1)) as fleet:
+        await fleet.coordinator()
+        await submit(fleet, "acme", "one")
+        await until(has_begun(fleet, "acme", 1), "the quota is used")
+        await submit(fleet, "acme", "two")
+        command = encode(Cancel(job="one"))
+        await fleet.bus.publish(fleet.bus.subjects.command("acme"), command)
+        await fleet.end("one", "acme")
+        await until(has_begun(fleet, "acme", 2), "the next one begins", 5.0)
+
+
+@pytest.mark.parametrize(
+    "ticket",
+    [
+        "galerne.command.default",
+        "galerne.submit.default",
+        "$JS.ACK.GALERNE_EVENTS.part-0.1.1.1.1.0",
+        "$JS.ACK.GALERNE_SUBMIT.admit-default.1.1.1.1.0 4\r\n+ACK\r\nPUB forged",
+        f"$JS.ACK.GALERNE_SUBMIT.admit-default.1.{'9' * 5000}.1.1.0",
+        "galerne.command.>",
+    ],
+)
+async def test_a_forged_ticket_is_sent_nowhere(settings: Settings, ticket: str) -> None:
+    async with fleet_on(settings) as fleet:
+        member = await fleet.coordinator()
+        came: list[str] = []
+        closed = anyio.Event()
+
+        async def note(message: Message) -> None:
+            came.append(message.subject)
+
+        for root in ("galerne.command", "galerne.submit", "$JS.ACK.GALERNE_EVENTS"):
+            await fleet.bus.subscribe(f"{root}.>", note)
+        await fleet.bus.subscribe("forged", note)
+        api = member.bus.api
+
+        async def watched(name: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+            answer = await api(name, body)
+            if name.startswith("STREAM.PURGE") and "forged" in str(body):
+                closed.set()
+            return answer
+
+        member.bus.api = watched  # type: ignore[method-assign]
+        spec = JobSpec(id=JobId("forged"), tenant=DEFAULT_TENANT, goal="g")
+        await fleet.put("forged", Submitted(job=spec, at=1.0, ticket=ticket))
+        await fleet.put("forged", Cancelled(why="enough", at=1.0))
+        await fleet.end("forged")
+        with anyio.fail_after(PATIENCE):
+            await closed.wait()  # the last thing that is done of an ended job
+        await fleet.facts_of("forged")
+        answered = [subject for subject in came if not subject.startswith("$JS.ACK")]
+        assert answered == []
+        assert ticket not in came
+        assert not member.ended.is_set()
+        assert not member.bus.closed.is_set()
+        await fleet.submit("good")
+        await until(lambda: fleet.find("good", "submitted"), "others are admitted")
+        assert await fleet.quarantined() == []
 
 
 async def test_a_repetition_of_a_job_in_progress_takes_no_place(settings: Settings) -> None:

@@ -1,6 +1,7 @@
 """The log of facts: written once (`store`), read by job."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import anyio
@@ -107,6 +108,15 @@ class FactLog:
         """The last message under a fact's name, from the leader. Raises TransientError."""
         found = await store.last(self._bus, self._stream, self._subjects.job(address, name))
         return None if found is None else self._of_stored(found)
+
+    async def jobs_with(self, name: str, part: int) -> set[JobAddress]:
+        """The jobs of a part that have a fact of that name. Raises TransientError."""
+        subjects = self._subjects.events(part=str(part), rest=name)
+        jobs: set[JobAddress] = set()
+        for subject in await store.subject_counts(self._bus, self._stream, subjects):
+            with suppress(InvalidMessageError):  # a subject that is no job's
+                jobs.add(self._subjects.parse_event(subject)[0])
+        return jobs
 
     async def holds(self, sequence: int) -> bool:
         """Whether the stream's leader has a message there. Raises TransientError."""

@@ -21,6 +21,8 @@ log = get_logger("galerne.bus.store")
 
 SUSPICIOUS = 8.0
 """Seconds without a stored write after which somebody should look; a restart takes fewer."""
+OVERLAP = 1000
+"""Names that two pages of subjects have in common."""
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -101,6 +103,31 @@ async def last(bus: Bus, stream: str, subject: str) -> Stored | None:
         unix_time(message["time"]),
         _header(headers, "Nats-Msg-Id"),
     )
+
+
+async def subject_counts(bus: Bus, stream: str, subjects: str) -> dict[str, int]:
+    """Each subject under one with wildcards → the number of its messages, without their bodies.
+
+    The server sorts the names and gives a page of them at a time. Pages overlap, so that none is
+    missed where some before it are deleted meanwhile. Raises TransientError.
+    """
+    counts: dict[str, int] = {}
+    offset = 0
+    while True:
+        body = {"subjects_filter": subjects, "offset": offset}
+        info = await bus.api(f"STREAM.INFO.{stream}", body)
+        page: dict[str, int] = info["state"].get("subjects") or {}
+        counts |= page
+        end = offset + len(page)
+        if not page or end >= int(info.get("total", 0)):
+            return counts
+        offset = max(offset + 1, end - OVERLAP)
+
+
+async def last_sequence(bus: Bus, stream: str) -> int:
+    """Of the last message that a stream has ever stored; 0: none yet. Raises TransientError."""
+    info = await bus.api(f"STREAM.INFO.{stream}")
+    return int(info["state"]["last_seq"])
 
 
 def unix_time(stamp: str) -> float:

@@ -8,10 +8,12 @@ all coordinators, exactly, and needs no bookkeeping of theirs.
 """
 
 import base64
+import re
 from typing import Any
 
 import msgspec
 
+from galerne.bus import store
 from galerne.bus.connection import Bus
 from galerne.bus.topology import lane_of
 from galerne.errors import NotFoundError, PermanentError, TransientError
@@ -24,8 +26,14 @@ log = get_logger("galerne.bus.tenants")
 
 NEWS = "tenants"
 """The role under whose presence subject it is said that the consumers have changed."""
-SHORT_TICKET = 9
-"""Tokens of an acknowledgement subject without domain and account."""
+_PLACE = r"[^\s.*>\x00-\x1f\x7f]{1,256}"
+_NUMBER = r"[0-9]{1,20}"
+_TICKET = re.compile(
+    rf"\$JS\.ACK\.(?P<domain>{_PLACE}\.{_PLACE}\.)?(?P<stream>{_PLACE})\.{_PLACE}"
+    rf"\.{_NUMBER}\.(?P<sequence>{_NUMBER})(?:\.{_NUMBER}){{3}}(?(domain)(?:\.{_PLACE})?)"
+)
+"""`$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<sequence>`, and then
+`.<consumer sequence>.<ns>.<pending>[.<random>]`: one line, so that it can be sent as a subject."""
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -39,14 +47,8 @@ class Waiting(msgspec.Struct, frozen=True):
 async def with_requests(bus: Bus) -> dict[str, int]:
     """Last token of a subject of SUBMIT → its requests, waiting or in progress."""
     stream = bus.subjects.stream("SUBMIT")
-    subjects: dict[str, int] = {}
-    while True:
-        body = {"subjects_filter": bus.subjects.submit(), "offset": len(subjects)}
-        info = await bus.api(f"STREAM.INFO.{stream}", body)
-        found: dict[str, int] = info["state"].get("subjects") or {}
-        subjects |= found
-        if not found or len(subjects) >= int(info.get("total", 0)):
-            return {subject.rpartition(".")[2]: count for subject, count in subjects.items()}
+    counts = await store.subject_counts(bus, stream, bus.subjects.submit())
+    return {subject.rpartition(".")[2]: count for subject, count in counts.items()}
 
 
 async def consumer_names(bus: Bus, stream: str) -> set[str]:
@@ -118,11 +120,10 @@ def request_of(ticket: str | None, stream: str) -> int | None:
     A ticket comes from the log, where anybody may write who may write facts; what is no
     acknowledgement of this stream must not be published to.
     """
-    tokens = (ticket or "").split(".")
-    place = tokens[2:] if len(tokens) == SHORT_TICKET else tokens[4:]
-    if tokens[:2] != ["$JS", "ACK"] or len(place) < 4 or place[0] != stream:  # noqa: PLR2004 - stream, consumer, deliveries, sequence
+    found = _TICKET.fullmatch(ticket or "")
+    if found is None or found["stream"] != stream:
         return None
-    return int(place[3]) if place[3].isdecimal() else None
+    return int(found["sequence"])
 
 
 async def redeem(bus: Bus, ticket: str | None) -> None:

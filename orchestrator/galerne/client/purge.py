@@ -5,7 +5,8 @@
        └── broken off anywhere: the end still stands, so it is found again ─────┘
 
 Every step may be repeated, by several at once. What is left afterwards is nothing: the job's id may
-be used again.
+be used again, and is, perhaps, before the last of several has finished. So each step takes away
+only what a stream held while the end still stood: a next job's messages come later.
 """
 
 from collections.abc import AsyncGenerator
@@ -16,8 +17,8 @@ import anyio
 
 from galerne.bus.blobs import Blobs
 from galerne.bus.connection import Bus
-from galerne.bus.log import FactLog
-from galerne.bus.store import Stored
+from galerne.bus.log import FactLog, Record
+from galerne.bus.store import Stored, last_sequence
 from galerne.bus.tenants import redeem
 from galerne.client.patience import patiently
 from galerne.errors import (
@@ -53,22 +54,37 @@ async def purge_job(bus: Bus, address: JobAddress) -> None:
         raise PermanentError(f"job {address.job} is not over: cancel it first")
     tenant, job = address.tenant, address.job
     begun = await log.last(address, "submitted")
+    old = await _old(bus, log, end, "TASKS", "TOOLJ")
+    if old is None:
+        return
     if begun is not None and isinstance(begun.fact, Submitted):
         await redeem(bus, begun.fact.ticket)  # else its request could come again as a new job
-    await _purge(bus, "TASKS", subjects.task("*", "*", tenant, f"{job}.>"))
-    await _purge(bus, "TOOLJ", subjects.tool_journals(tenant, job))
-    await _collect(bus, address)
-    await _delete_facts(bus, log, address)
+    await _purge(bus, "TASKS", subjects.task("*", "*", tenant, f"{job}.>"), old["TASKS"])
+    await _purge(bus, "TOOLJ", subjects.tool_journals(tenant, job), old["TOOLJ"])
+    if await log.holds(end.sequence):
+        await _collect(bus, address)
+    if old := await _old(bus, log, end, "EVENTS"):
+        await _delete_facts(bus, log, address, old["EVENTS"])
 
 
-async def _delete_facts(bus: Bus, log: FactLog, address: JobAddress) -> None:
+async def _old(bus: Bus, log: FactLog, end: Record, *streams: str) -> dict[str, int] | None:
+    """Up to which sequences the streams hold nothing of a next job of that id.
+
+    None: another has finished, and the end is gone.
+    """
+    last = {name: await last_sequence(bus, bus.subjects.stream(name)) for name in streams}
+    return last if await log.holds(end.sequence) else None
+
+
+async def _delete_facts(bus: Bus, log: FactLog, address: JobAddress, upto: int) -> None:
     """One by one, as a purge by subject looks at every message of the whole stream; `end` last."""
     subject = bus.subjects.job(address)
     ends: list[int] = []
     after, more = 0, True
-    while more:
-        stored, more = await log.batch(subject, after)
-        after = stored[-1].sequence if stored else after
+    while more and after < upto:
+        batch, more = await log.batch(subject, after)
+        after = batch[-1].sequence if batch else after
+        stored = [one for one in batch if one.sequence <= upto]
         last = [one.sequence for one in stored if one.subject == bus.subjects.job(address, "end")]
         ends += last
         await _delete(bus, log, [one.sequence for one in stored if one.sequence not in last])
@@ -97,8 +113,10 @@ async def _delete(bus: Bus, log: FactLog, sequences: list[int]) -> None:
         raise problems[0]
 
 
-async def _purge(bus: Bus, stream: str, subject: str) -> None:
-    await bus.api(f"STREAM.PURGE.{bus.subjects.stream(stream)}", {"filter": subject})
+async def _purge(bus: Bus, stream: str, subject: str, upto: int) -> None:
+    if upto:  # the server would take a limit below the second message for none
+        body = {"filter": subject, "seq": upto + 1}
+        await bus.api(f"STREAM.PURGE.{bus.subjects.stream(stream)}", body)
 
 
 async def _collect(bus: Bus, address: JobAddress) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from galerne.bus.connection import Bus
 from galerne.bus.log import FactLog, Record
+from galerne.bus.mapping import ConflictError
 from galerne.bus.queue import Delivery
 from galerne.bus.tenants import redeem
 from galerne.core import ends
@@ -25,7 +26,7 @@ from galerne.messages.ids import TenantId
 from galerne.messages.plan import Usage
 from galerne.messages.subjects import JobAddress
 from galerne.runtime.blobs import LargeValues
-from galerne.runtime.timers import Timers
+from galerne.runtime.timers import Timers, next_rest, times_of
 from galerne.settings import Settings
 
 log = get_logger("galerne.runtime.jobs")
@@ -48,6 +49,8 @@ class Known:
         self.address = address
         self.state = JobState()
         self.moved = now
+        self.rest = 0.0
+        """Seconds of idleness after which it is read anew, if more than the sweep's."""
         self.sequence = 0
         self.ticket: str | None = None
 
@@ -140,21 +143,18 @@ class Jobs:
 
     async def resume(self, part: int) -> None:
         """Take over the open jobs of a part: whatever its last owner left unwritten."""
-        subjects = self._bus.subjects
         while True:
             try:
-                begun = await self._facts.read(subjects.events(part=str(part), rest="submitted"))
-                ended = await self._facts.read(subjects.events(part=str(part), rest="end"))
+                begun = await self._facts.jobs_with("submitted", part)
+                over = await self._facts.jobs_with("end", part)
                 break
             except TransientError as error:
                 log.debug("a part could not be read yet", part=part, error=str(error))
                 await anyio.sleep(0.5)
-        over = {record.address for record in ended}
-        for record in begun:
-            job = record.address
-            if job not in over and job not in self._known and job not in self._loading:
+        for job in begun - over:
+            if job not in self._known and job not in self._loading:
                 self._loading[job] = []
-                await self._load(record.address)
+                await self._load(job)
 
     async def keep_time(self) -> None:
         """Look at jobs when their timers ring, until cancelled."""
@@ -181,16 +181,22 @@ class Jobs:
 
     async def sweep(self) -> None:
         """Read jobs again that have not moved for a while."""
-        limit = self._bus.now() - self._settings.coordinator.sweep
+        least = self._settings.coordinator.sweep
         for job, known in list(self._known.items()):
-            if known.moved < limit and self._known.get(job) is known:
-                await self._read_again(known)
+            idle = self._bus.now() - known.moved
+            if idle <= max(least, known.rest) or self._known.get(job) is not known:
+                continue
+            await self._read_again(known)
+            again = self._known.get(job)
+            if again is not None and again.sequence == known.sequence:
+                again.rest = next_rest(again.state, max(least, known.rest), least)
 
     def forget_part(self, part: int) -> None:
         """Drop what is remembered of a part; a next fact reads it anew."""
         for job, known in list(self._known.items()):
             if known.address.part == part:
                 del self._known[job]
+                self._timers.forget(job)
 
     def tenants(self) -> set[TenantId]:
         """Those with open jobs here."""
@@ -216,12 +222,12 @@ class Jobs:
             lacking = [ends.undecidable(error, now)]
         for fact in lacking:  # so that the next fact does not decide the same again
             fold(known.state, fact, self._clock())
-            self._set_timer(due(fact), known.address)
+            self._set_timer(due(fact), known)
         return lacking
 
     def _fold(self, known: Known, record: Record) -> None:
         """Put what stands in the log into the job's state, and its times into the timers."""
-        known.moved = self._bus.now()
+        known.moved, known.rest = self._bus.now(), 0.0
         known.sequence = max(known.sequence, record.sequence)
         fact = record.fact
         if fact is None:
@@ -229,13 +235,15 @@ class Jobs:
         if fact is None:
             return
         fold(known.state, fact, record.at)
-        self._set_timer(due(fact), known.address)
+        self._set_timer(due(fact), known)
         if isinstance(fact, Submitted):
             known.ticket = fact.ticket
-            self._set_timer(due_of_job(known.state), known.address)
+            self._set_timer(due_of_job(known.state), known)
 
-    def _set_timer(self, at: float | None, address: JobAddress) -> None:
-        if self._timers.add(at, address):
+    def _set_timer(self, at: float | None, known: Known) -> None:
+        if self._known.get(known.address) is not known:
+            return  # it is being read: nobody could answer yet
+        if self._timers.add(at, known.address):
             self._timers_changed.set()
 
     async def _load(self, address: JobAddress) -> None:
@@ -249,6 +257,10 @@ class Jobs:
         reach("job.loaded")
         if known.sequence:  # else it was purged
             self._known[address] = known
+            for at in times_of(known.state):
+                self._set_timer(at, known)
+        else:
+            self._timers.forget(address)
         lacking = self._decide(known)
         self._writing += 1
         await self._write(known, self._drafts(lacking), waiting)
@@ -336,11 +348,16 @@ class Jobs:
 
     async def _fail(self, known: Known, fact: AnyFact, error: PermanentError) -> None:
         """A fact that the server will never take must not leave the job waiting for it."""
+        if isinstance(error, ConflictError):  # what stood there is purged: nothing is left to end
+            log.debug("a job is read anew", job=known.address.job, why=str(error))
+            return
         for usage in (known.state.usage(), Usage()):  # the usage may be what does not fit
             ended = ends.unstorable(fact, error, usage, self._clock())
             log.error("a job is ended", job=known.address.job, why=ended.error)
             try:
                 await self._facts.write(known.address, ended)
+            except ConflictError:
+                return
             except PermanentError as problem:
                 log.error("a job cannot be ended", job=known.address.job, why=str(problem))  # noqa: TRY400 - the sentence says it all
             else:
@@ -349,6 +366,7 @@ class Jobs:
     async def _close(self, known: Known) -> None:
         """The job is over: forget it, let the tenant's next one begin, take its tasks away."""
         self._known.pop(known.address, None)
+        self._timers.forget(known.address)
         self._ended[known.address] = None
         if len(self._ended) > REMEMBERED:
             self._ended.popitem(last=False)

@@ -3,8 +3,9 @@
     end ──keep──▶ due ─▶ exported to the archive, if there is one ─▶ purged (`client.purge`)
 
 The ends of a part stand in the order of their times, so the first one that is too young ends a
-sweep and says when the next is due; until then that part costs nothing. What fails stays and is
-tried again. Two replicas that believe they own a part do the same twice, and nothing else.
+sweep and says when the next is due; until then that part costs nothing. A job that fails is told of
+once and stays; from then on it comes last, so that it keeps no other one. Two replicas that believe
+they own a part do the same twice, and nothing else.
 
 Whoever looks after the first part also looks for blobs without a job, now and then.
 """
@@ -15,9 +16,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import anyio
+import msgspec
 
 from galerne.bus.connection import Bus
-from galerne.bus.store import Stored
 from galerne.client.export import export_lines, write_whole
 from galerne.client.orphans import collect_orphans
 from galerne.client.purge import ends, purge_gently
@@ -30,6 +31,21 @@ log = get_logger("galerne.runtime.retention")
 
 ORPHANS = 1800.0
 """Seconds between two looks at blobs without a job, which read the description of every blob."""
+IN_A_ROW = 5
+"""Failures after which it is not the jobs: the server is away, or the archive is no folder."""
+
+
+class Sweep(msgspec.Struct):
+    """What one look at a part has come to. Jobs stand with the sequences of their ends."""
+
+    failed: dict[JobAddress, None]
+    """Those that failed when they were last tried, this time or before; that one last."""
+    due: float
+    """Unix seconds: nothing is due before, if nothing fails."""
+    count: int = 0
+    in_a_row: int = 0
+    again: dict[JobAddress, int] = {}
+    """Those that had failed before: their turn comes after all others."""
 
 
 class Retention:
@@ -40,6 +56,8 @@ class Retention:
         self._settings = settings
         self._clock = clock
         self._due: dict[int, float] = {}
+        self._failed: dict[int, dict[JobAddress, None]] = {}
+        """Of each part those that could not be purged when they were last tried."""
         self._orphans_due = clock() + ORPHANS
         self._archive = None if settings.archive is None else Path(settings.archive).expanduser()
 
@@ -54,13 +72,12 @@ class Retention:
         count = 0
         own = sorted(parts())
         self._due = {part: due for part, due in self._due.items() if part in own}
+        self._failed = {part: jobs for part, jobs in self._failed.items() if part in own}
         for part in own:
             if self._due.get(part, 0.0) > self._clock():
                 continue
             try:
                 count += await self._sweep_part(part, lambda: part in parts())  # noqa: B023 - called before the next part
-            except InvalidInputError as error:
-                log.error("ended jobs are kept: they cannot be archived", error=str(error))  # noqa: TRY400 - the sentence says it all
             except GalerneError as error:
                 log.warning("a part is not purged to its end", part=part, error=str(error))
         if count:
@@ -81,20 +98,53 @@ class Retention:
 
     async def _sweep_part(self, part: int, is_own: Callable[[], bool]) -> int:
         keep = self._settings.keep
-        count, due = 0, self._clock() + keep  # what ends from now on
+        failed = self._failed.setdefault(part, {})
+        before = list(failed)
+        one = Sweep(failed=failed, due=self._clock() + keep)
         subject = self._bus.subjects.events(part=str(part), rest="end")
         async with aclosing(ends(self._bus, subject)) as found:
             async for address, end in found:
                 if end.at + keep > self._clock():
-                    due = end.at + keep
+                    one.due = end.at + keep
                     break
-                if not is_own():
-                    return count
-                count += await self._remove(address, end)
-        self._due[part] = due
-        return count
+                if address in one.failed:
+                    one.again[address] = end.sequence
+                elif not await self._try(one, address, end.sequence, is_own):
+                    return one.count
+        for address in before:
+            if address not in one.again:  # somebody else has purged it
+                one.failed.pop(address, None)
+            elif not await self._try(one, address, one.again[address], is_own):
+                return one.count
+        if not one.failed:
+            self._due[part] = one.due
+        return one.count
 
-    async def _remove(self, address: JobAddress, end: Stored) -> int:
+    async def _try(
+        self, one: Sweep, address: JobAddress, end: int, is_own: Callable[[], bool]
+    ) -> bool:
+        """Remove a job whose end is that sequence; gives whether to go on with the next."""
+        if not is_own():
+            return False
+        try:
+            one.count += await self._remove(address, end)
+        except GalerneError as error:
+            say = log.debug if address in one.failed else log.error
+            say(
+                "an ended job is kept: it could not be archived and purged",
+                job=address.job,
+                tenant=address.tenant,
+                error=str(error),
+            )
+            one.failed.pop(address, None)
+            one.failed[address] = None
+            one.in_a_row += 1
+            return one.in_a_row < IN_A_ROW
+        one.failed.pop(address, None)
+        one.in_a_row = 0
+        return True
+
+    async def _remove(self, address: JobAddress, end: int) -> int:
         """Give 1 for a job that is gone, 0 for one that somebody else was faster with."""
         try:
             if self._archive is not None:
@@ -105,13 +155,13 @@ class Retention:
         log.debug("a job is purged", job=address.job, tenant=address.tenant)
         return 1
 
-    async def _export(self, archive: Path, address: JobAddress, end: Stored) -> None:
+    async def _export(self, archive: Path, address: JobAddress, end: int) -> None:
         """Into a file of its own, unless it is there: a purge that broke off leaves less to export.
 
         Raises InvalidInputError where the file cannot be written.
         """
         folder = archive / address.tenant
-        path = folder / f"{address.job}.{end.sequence}.jsonl"
+        path = folder / f"{address.job}.{end}.jsonl"
         try:
             await anyio.Path(folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
