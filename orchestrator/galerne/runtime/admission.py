@@ -22,6 +22,7 @@ import anyio
 from galerne.bus.connection import Bus
 from galerne.bus.job_blobs import JobBlobs
 from galerne.bus.log import FactLog, Record
+from galerne.bus.mapping import ConflictError
 from galerne.bus.queue import Delivery
 from galerne.bus.tenants import request_of
 from galerne.client import queued
@@ -147,6 +148,8 @@ class Admission:
             checked(submit)
             await JobBlobs(self._bus, tenant, job.id).check(submit.inputs)
             stands = await self._facts.write(address, begun)
+        except ConflictError as error:  # the job that stood there is being purged
+            raise TransientError(f"job {job.id} is being purged: {error}") from error
         except PermanentError as error:
             await self._refuse(tenant, job.id, str(error))
             return False
