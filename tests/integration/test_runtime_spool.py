@@ -18,14 +18,29 @@ import pytest
 from structlog.testing import capture_logs
 
 from galerne.agent import TaskContext
+from galerne.bus import store
 from galerne.bus.connection import connect
 from galerne.bus.server import NatsServer
+from galerne.messages.codec import decode_tool_reply, encode
 from galerne.messages.plan import Succeeded
-from galerne.messages.tools import CallTool
-from galerne.runtime import roles
+from galerne.messages.tools import CallTool, ToolResult
+from galerne.runtime import roles, tool_journal
 from galerne.runtime.spool import Spool, Spooled, spool_folder
+from galerne.runtime.tool_caller import ToolCaller
 from galerne.settings import Settings
-from integration.fleet import Fleet, ScriptedModel, asking, echoing, eventually, fleet_on, ready
+from galerne.tools import AnyTool, tool
+from integration.fleet import (
+    Fleet,
+    ScriptedModel,
+    asking,
+    calling,
+    echoing,
+    eventually,
+    fleet_on,
+    planning,
+    ready,
+    task,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -165,6 +180,88 @@ async def test_results_of_tools_go_to_their_own_stream(settings: Settings) -> No
             assert info["state"]["messages"] == 1
 
 
+def paying(done: anyio.Event) -> AnyTool:
+    @tool(effect="once", timeout=60.0)
+    async def pay() -> str:
+        """Pay."""
+        done.set()
+        return "paid"
+
+    return pay
+
+
+@asynccontextmanager
+async def held_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncGenerator[tuple[anyio.Event, anyio.Event]]:
+    """Nothing is written into the tool journal: whether something waits, and what lets it go."""
+    write = store.write_once
+    waiting, go_on = anyio.Event(), anyio.Event()
+
+    async def hold(bus: Any, stream: str, *arguments: Any) -> Any:
+        if stream.endswith("TOOLJ"):
+            waiting.set()
+            await go_on.wait()
+        return await write(bus, stream, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write_once", hold)
+        yield waiting, go_on
+
+
+async def test_an_effect_that_never_reached_the_journal_is_in_the_spool(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bus takes nothing and the worker dies: the next one on its host replays the folder."""
+    monkeypatch.setattr(tool_journal, "LAST_WRITE", 0.05)
+    done = anyio.Event()
+    async with fleet_on(settings) as fleet:
+        async with spool_of(fleet, "probe") as folder:
+            pass
+        call = CallTool(
+            tool="pay", key="job.1.1", tenant="default", arguments={}, deadline=time.time() + 60
+        )
+        subject = fleet.bus.subjects.tool_journal("default", call.key, "result")
+        stream = fleet.bus.subjects.stream("TOOLJ")
+        async with held_back(monkeypatch) as (waiting, _):
+            host = await fleet.tools(paying(done), settings=_with_spool(settings, folder))
+            await fleet.bus.send(fleet.bus.subjects.tool("pay"), encode(call))
+            with anyio.fail_after(20):
+                await waiting.wait()
+            await host.kill()
+        assert done.is_set()
+        assert await store.last(fleet.bus, stream, subject) is None
+        async with spool_of(fleet, "next"):
+            stored = await store.last(fleet.bus, stream, subject)
+        assert stored is not None
+        assert decode_tool_reply(stored.data) == ToolResult(value="paid", content="paid")
+        done = anyio.Event()
+        await fleet.tools(paying(done))
+        caller = ToolCaller(fleet.bus, settings.tools.heartbeat, time.time)
+        assert await caller.call(call) == ToolResult(value="paid", content="paid")
+        assert not done.is_set()
+
+
+async def test_a_cancelled_call_journals_what_it_has_done(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with fleet_on(settings) as fleet, held_back(monkeypatch) as (waiting, go_on):
+        await fleet.coordinator()
+        await fleet.planner(planning(task("1")))
+        await fleet.worker(calling("pay"))
+        host = await fleet.tools(paying(anyio.Event()))
+        await fleet.submit("job")
+        with anyio.fail_after(20):
+            await waiting.wait()
+        await fleet.cancel("job")
+        assert (await fleet.end("job")).status == "cancelled"
+        assert host.spool is not None
+        go_on.set()
+        await eventually(lambda: bool(host.spool and not host.spool._open), "it is confirmed")
+        subject = fleet.bus.subjects.tool_journal("default", "job.1.1", "result")
+        assert await store.last(fleet.bus, fleet.bus.subjects.stream("TOOLJ"), subject) is not None
+
+
 async def test_a_takeover_goes_on_after_the_replayed_step(
     server: NatsServer, settings: Settings
 ) -> None:
@@ -199,18 +296,20 @@ async def test_a_takeover_goes_on_after_the_replayed_step(
         assert heir.keys == ["job.1.2"]
 
 
-async def test_whoever_leads_a_sync_and_is_cancelled_still_does_it(tmp_path: Path) -> None:
+async def test_whoever_leads_a_sync_and_is_cancelled_still_does_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spool = Spool(tmp_path, "me")
     spool.open()
     begun, go_on = anyio.Event(), threading.Event()
-    sync = spool._sync
+    sync = os.fdatasync
 
-    def slowly() -> None:
+    def slowly(file: int) -> None:
         anyio.from_thread.run_sync(begun.set)
         go_on.wait(20)
-        sync()
+        sync(file)
 
-    spool._sync = slowly  # type: ignore[method-assign]
+    monkeypatch.setattr("os.fdatasync", slowly)
     synced: list[str] = []
 
     async def put(name: str, scope: anyio.CancelScope) -> None:

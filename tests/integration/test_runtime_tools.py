@@ -12,12 +12,14 @@ import pytest
 from galerne.bus import store
 from galerne.bus.connection import Message
 from galerne.bus.server import NatsServer
+from galerne.core.asks import arguments_hash
 from galerne.errors import DeadlineError, InvalidInputError, TransientError, UnavailableError
 from galerne.messages.codec import decode_tool_reply, encode
 from galerne.messages.tools import (
     Busy,
     CallTool,
     NeedsApproval,
+    Pending,
     ToolOutcome,
     ToolRefused,
     ToolResult,
@@ -74,7 +76,13 @@ class Effects:
             await self.gate.wait()
             return word
 
-        return look, set_value, pay, pay_slowly, look_slowly
+        @tool(effect="once", approve=True)
+        async def pay_with_leave(word: str) -> str:
+            """Pay, where a person agrees."""
+            self.done.append(f"pay {word}")
+            return f"paid {word}"
+
+        return look, set_value, pay, pay_slowly, look_slowly, pay_with_leave
 
 
 def call(name: str, key: str = "job.1.1", word: str = "a", seconds: float = 20.0) -> CallTool:
@@ -157,6 +165,22 @@ async def test_a_refusal_is_journaled_like_a_result(settings: Settings) -> None:
         assert not effects.done
 
 
+# leave
+
+
+async def test_leave_is_for_the_arguments_that_a_person_has_seen(settings: Settings) -> None:
+    name = "pay_with_leave"
+    async with serving(settings) as (fleet, effects):
+        for other in (None, "", arguments_hash(name, {"word": "b"}), arguments_hash("pay", {})):
+            asking = msgspec.structs.replace(call(name), approved=other)
+            assert isinstance(await caller(fleet).call(asking), NeedsApproval)
+        assert effects.done == []
+        given = arguments_hash(name, {"word": "a"})
+        asking = msgspec.structs.replace(call(name), approved=given)
+        assert await caller(fleet).call(asking) == result("paid a")
+        assert effects.done == ["pay a"]
+
+
 # dead workers
 
 
@@ -180,6 +204,43 @@ async def test_after_a_dead_claim_once_is_in_doubt(settings: Settings) -> None:
         assert isinstance(outcome, ToolRefused)
         assert outcome.code == "in_doubt"
         assert not effects.done
+
+
+async def test_all_who_ask_for_a_dead_once_call_are_told_and_one_writes_it_down(
+    settings: Settings,
+) -> None:
+    async with serving(settings, hosts=3) as (fleet, effects):
+        await leave_a_claim(fleet, "job.1.1", time.time() - 10)
+        answers: list[ToolOutcome | NeedsApproval] = []
+
+        async def ask() -> None:
+            answers.append(await caller(fleet).call(call("pay")))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(10):
+                tasks.start_soon(ask)
+        codes = {one.code if isinstance(one, ToolRefused) else None for one in answers}
+        assert (len(answers), codes) == (10, {"in_doubt"})
+        assert not effects.done
+        info = await fleet.bus.api(f"STREAM.INFO.{fleet.bus.subjects.stream('TOOLJ')}")
+        assert info["state"]["messages"] == 2  # the claim, and the doubt about it
+
+
+async def test_clocks_may_differ_by_the_margin(settings: Settings) -> None:
+    """A claim that is over by our clock may hold by its worker's."""
+    margin = 1.0
+    worker = msgspec.structs.replace(settings.worker, clock_margin=margin)
+    async with serving(msgspec.structs.replace(settings, worker=worker)) as (fleet, effects):
+        over = time.time() - margin / 2
+        await leave_a_claim(fleet, "job.1.1", over)
+        answer = await fleet.bus.request(
+            fleet.bus.subjects.tool("set_value"), encode(call("set_value"))
+        )
+        reply = decode_tool_reply(answer.data)
+        assert reply == Pending(until=over + margin)
+        assert not effects.done
+        assert await caller(fleet).call(call("set_value")) == result("a")
+        assert time.time() >= over + margin
 
 
 async def test_a_live_claim_of_another_is_waited_for(settings: Settings) -> None:
@@ -425,6 +486,8 @@ HOSTILE_CALLS: list[bytes] = [
     encode(call("look")),
     encode(msgspec.structs.replace(call("pay"), tenant="a.b")),
     encode(msgspec.structs.replace(call("pay"), tenant="*")),
+    encode(msgspec.structs.replace(call("pay"), round=-1)),
+    encode(msgspec.structs.replace(call("pay"), round=1_000_000)),
     b"x" * 900_000,
 ]
 

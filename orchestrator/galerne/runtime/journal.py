@@ -21,12 +21,9 @@ from galerne.messages.ids import TaskId
 from galerne.messages.plan import Usage
 from galerne.messages.subjects import JobAddress
 from galerne.runtime.services import Services
-from galerne.runtime.spool import Spooled
+from galerne.runtime.spool import LAST_WRITE, Spooled
 
 log = get_logger("galerne.runtime.journal")
-
-LAST_WRITE = 2.0
-"""Seconds that a paid answer has to reach the log when its attempt is stopped."""
 
 
 class Journal:

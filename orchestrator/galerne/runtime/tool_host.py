@@ -9,7 +9,6 @@ and `working` is sent as a heartbeat as long as it takes.
 
 import contextlib
 from collections.abc import Callable, Coroutine, Generator, Mapping
-from functools import partial
 from typing import Any
 
 import anyio
@@ -42,7 +41,7 @@ from galerne.runtime.presence import announce
 from galerne.runtime.quarantine import Quarantine
 from galerne.runtime.spool import Spool
 from galerne.runtime.tool_directory import HEARTBEAT
-from galerne.runtime.tool_journal import ToolJournal
+from galerne.runtime.tool_journal import Begin, ToolJournal
 from galerne.settings import Settings
 from galerne.tools import AnyTool, ToolContext, invoke
 
@@ -51,6 +50,8 @@ log = get_logger("galerne.runtime.tools")
 
 KEY_TOKENS = 8
 """Tokens of a call's key; an executor's has three: job, task, step."""
+ROUNDS = 100
+"""How often a call may be begun anew: the journal of each earlier round is read before."""
 
 
 class ToolHost:
@@ -193,7 +194,7 @@ class ToolHost:
                 reply = await self._perform(tool, call)
             else:
                 reply = await self._journal.answer(
-                    call, tool.spec.effect, partial(self._perform, tool, call)
+                    call, tool.spec.effect, lambda begin: self._perform(tool, call, begin)
                 )
             tasks.cancel_scope.cancel()
         assert reply is not None, "the group was not cancelled before this"
@@ -204,7 +205,9 @@ class ToolHost:
             await anyio.sleep(self._settings.tools.heartbeat)
             await self._reply(message, Working(by=self._me))
 
-    async def _perform(self, tool: AnyTool, call: CallTool) -> ToolOutcome:
+    async def _perform(
+        self, tool: AnyTool, call: CallTool, begin: Begin | None = None
+    ) -> ToolOutcome:
         job = call.key.partition(".")[0]
         context = ToolContext(
             key=call.key,
@@ -214,7 +217,8 @@ class ToolHost:
             blobs=JobBlobs(self._bus, call.tenant, job),
         )
         reach("effect.before")
-        outcome = await invoke(tool, call.arguments, context, inline=self._bus.settings.inline)
+        inline = self._bus.settings.inline
+        outcome = await invoke(tool, call.arguments, context, inline=inline, begin=begin)
         reach("effect.after")
         return outcome
 
@@ -237,10 +241,12 @@ def _wants_leave(tool: AnyTool, call: CallTool) -> str | None:
 
 
 def _check(call: CallTool, tool: AnyTool) -> None:
-    """Raises InvalidMessageError where a key or a name could not stand in a subject."""
+    """Raises InvalidMessageError where a name, a key or a round could not stand in a subject."""
     if call.tool != tool.spec.name:
         raise InvalidMessageError(f"a call of {call.tool[:64]!r} came for {tool.spec.name}")
     tokens = call.key.split(".")
     fits = len(tokens) <= KEY_TOKENS and all(is_id(token) for token in tokens)
     if not fits or not is_id(call.tenant):
         raise InvalidMessageError("the call's tenant or key has characters that are not allowed")
+    if not 0 <= call.round <= ROUNDS:
+        raise InvalidMessageError(f"the call's round must be from 0 to {ROUNDS}")

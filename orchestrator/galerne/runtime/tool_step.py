@@ -4,7 +4,8 @@ allowed? ─▶ leave wanted (by the job, by the tool)? ─▶ asked, the task i
     ─▶ sent to a tool worker ─┬─ result, refusal: journaled
                               ├─ it wants leave first: as above, then sent again
                               └─ in doubt: a person is asked; has it happened, that is the
-                                 result, else the call is begun anew as the next round
+                                 result, else the call is begun anew as the next round; a result
+                                 that its slow worker has journaled meanwhile is the truth
 """
 
 from typing import Any
@@ -28,6 +29,7 @@ from galerne.runtime.journal import Journal, diverged
 from galerne.runtime.lease import Lease
 from galerne.runtime.questions import Questions
 from galerne.runtime.services import Services
+from galerne.runtime.tool_journal import late_result
 
 UNKNOWN_TIMEOUT = 30.0
 """Seconds for a call of a tool that is not there to say how long it takes."""
@@ -88,7 +90,7 @@ class ToolSteps:
     ) -> ToolOutcome:
         doubts = self._questions.settled_doubts(n)
         if doubts and doubts[-1].verdict != "not_happened":
-            return _as_settled(tool, doubts[-1])
+            return await self._settled(n, tool, doubts)
         approved: str | None = None
         if self._wants_leave(tool, spec):
             denied = await self._leave(n, tool, arguments, "")
@@ -108,8 +110,23 @@ class ToolSteps:
                 return denied
             approved = arguments_hash(tool, arguments)
         if isinstance(reply, ToolRefused) and reply.code == InDoubtError.code:
-            return _as_settled(tool, await self._questions.doubt(n, tool, arguments, reply.message))
+            decided = await self._questions.doubt(n, tool, arguments, reply.message)
+            return await self._settled(n, tool, [*doubts, decided])
         return reply
+
+    async def _settled(self, n: int, tool: str, doubts: list[Decided]) -> ToolOutcome:
+        """The outcome of a call whose last doubt is settled and which is not begun anew."""
+        decided = doubts[-1]
+        if decided.value is None:  # its worker may have been slow only, and knows more
+            key = self._key(n)
+            bus, tenant = self._services.bus, self._address.tenant
+            late = await late_result(bus, tenant, key, len(doubts))
+            if late is not None:
+                return late
+        return _as_settled(tool, decided)
+
+    def _key(self, n: int) -> str:
+        return f"{self._address.job}.{self._ready.task.id}.{n}"
 
     async def _send(
         self,
@@ -123,7 +140,7 @@ class ToolSteps:
         timeout = spec.timeout if spec else UNKNOWN_TIMEOUT
         call = CallTool(
             tool=tool,
-            key=f"{self._address.job}.{self._ready.task.id}.{n}",
+            key=self._key(n),
             tenant=self._address.tenant,
             arguments=arguments,
             deadline=self._services.clock() + timeout,

@@ -5,6 +5,7 @@ limit: each comes back as a `ToolRefused` whose message is one line for the mode
 caller's own cancellation passes through. A bug's traceback goes to the log, never to the model.
 """
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, NamedTuple
@@ -52,12 +53,18 @@ class _Made(NamedTuple):
 
 
 async def invoke(
-    tool: AnyTool, arguments: dict[str, Any], context: ToolContext, *, inline: int = MAX_RESULT
+    tool: AnyTool,
+    arguments: dict[str, Any],
+    context: ToolContext,
+    *,
+    inline: int = MAX_RESULT,
+    begin: Callable[[], Awaitable[None]] | None = None,
 ) -> ToolOutcome:
     """Decode, run within the tool's timeout and the call's deadline, encode.
 
     A result of more than `inline` bytes is put aside with `context.blobs`, and the model reads
-    what it is and how it begins.
+    what it is and how it begins. `begin` is awaited last before the tool runs; what it raises
+    keeps the tool from running, and passes through.
 
     Codes of a refusal: `invalid_input`, `deadline`, `too_large`, `tool_bug`, `in_doubt` (a `once`
     tool that was still at it when its time was up), or that of the GalerneError that it raised.
@@ -67,6 +74,8 @@ async def invoke(
         keywords = tool.parameters.decode(given, context.blobs)
     except GalerneError as error:
         return _refused(error.code, str(error))
+    if begin is not None:
+        await begin()
     name, timeout = tool.spec.name, tool.spec.timeout
     seconds = min(timeout, context.deadline - context.clock())
     if seconds <= 0:
