@@ -116,6 +116,7 @@ POINTS: Final[Mapping[str, Point]] = {
     "tool.answered": Point("its caller has the outcome", _E),
     "tool.received": Point("a worker has a call", _T),
     **_around("journal.claim", "a tool worker claims a call, or renews that", _T),
+    **_around("journal.doubt", "a tool worker says that nobody knows of a dead one's effect", _T),
     **_around("effect", "a tool is let loose", _T),
     **_around("journal.result", "what came of it is journaled", _T),
     **_around("tool.replied", "the outcome is sent to the caller", _T, sending=True),

@@ -137,6 +137,8 @@ def _tool_cells(point: str) -> list[Cell]:
             Cell(point, "tools", (kind,), "heir", first="spool.synced")
             for kind in ("once", "idempotent")
         ]
+    if point.startswith("journal.doubt"):
+        return [Cell(point, "tools", ("once",), "heir", first="effect.after")]
     if point.startswith("journal.claim"):
         claims = [Cell(point, "tools", (kind,)) for kind in ("once", "idempotent")]
         return [*claims, Cell(point, "tools", ("slow_once",), number=2)]  # 2: it is renewed

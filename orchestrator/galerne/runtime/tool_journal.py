@@ -212,8 +212,10 @@ class ToolJournal:
     async def _doubt(self, call: CallTool, claim: ToolClaim, stored: store.Stored) -> ToolReply:
         """Write that nobody knows over a dead claim. Raises TransientError."""
         doubt = encode(msgspec.structs.replace(claim, in_doubt=True))
+        reach("journal.doubt.before")
         try:
             await store.append(self._bus, self._stream, stored.subject, doubt, stored.sequence)
+            reach("journal.doubt.after")
         except ConflictError:  # it lives after all, or another was here first
             return Pending(until=self._clock() + CONTESTED)
         return await self._known(call) or _in_doubt(call)
