@@ -110,22 +110,22 @@ def test_a_whole_file_says_that_it_is(tmp_path: Path, capfd: pytest.CaptureFixtu
     assert "no difference" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("damage", "said"),
-    [
-        (lambda lines: lines[:3], "ends after 2 facts"),
-        (lambda lines: lines[:-1], "ends after 29 facts"),
-        (lambda lines: [*lines[:4], *lines[5:]], "is not as it was written"),
-        (lambda lines: [*lines, lines[3]], "line 32, stands behind the end"),
-        (
-            lambda lines: [lines[0], lines[1].replace(b"default", b"another"), *lines[2:]],
-            "is not as it was written",
-        ),
-    ],
-    ids=["cut", "without its last line", "without a line", "with one more", "changed"],
-)
+Damage = Callable[[list[bytes]], list[bytes]]
+DAMAGES: dict[str, tuple[Damage, str]] = {
+    "cut": (lambda lines: lines[:3], "ends after 2 facts"),
+    "without its last line": (lambda lines: lines[:-1], "ends after 29 facts"),
+    "without a line": (lambda lines: [*lines[:4], *lines[5:]], "is not as it was written"),
+    "with one more": (lambda lines: [*lines, lines[3]], "line 32, stands behind the end"),
+    "changed": (
+        lambda lines: [lines[0], lines[1].replace(b"default", b"another"), *lines[2:]],
+        "is not as it was written",
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "said"), DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_file_is_not_blamed_on_the_code(
-    damage: Callable[[list[bytes]], list[bytes]],
+    damage: Damage,
     said: str,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
