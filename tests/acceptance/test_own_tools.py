@@ -76,6 +76,19 @@ async def test_the_tool_of_the_readme_is_served_and_called(running: Fleet) -> No
     assert "12.0" in done.stdout
 
 
+async def test_a_tool_that_nobody_serves_is_told_at_once(running: Fleet) -> None:
+    """A slip of the pen in --approve would else be no approval at all."""
+    given = ("--approve", "shiping_cost", "--approve", "*", "--tools", "charge", "Do nothing")
+    done = await galerne(running, "submit", *given)
+    assert done.returncode == 0, done.stderr
+    assert "no tool worker serves shiping_cost now; there are " in done.stderr
+    assert "charge, " in done.stderr
+    assert "shipping_cost" in done.stderr
+    async with Client.connect(running.nats.url) as client:
+        served = await client.tools()
+        assert served["charge"].effect == "once"
+
+
 async def in_doubt(job: Job) -> None:
     with anyio.fail_after(PATIENCE):
         while not any(one.what == "doubt" for one in await job.asks()):

@@ -15,6 +15,7 @@ from galerne.cli.text import how_text, one_line, partial_text, result_text
 from galerne.client import Client, Job
 from galerne.client.blobs import stand_ins
 from galerne.client.request import build, encoded, new_job_id
+from galerne.core.asks import EVERY_EFFECT
 from galerne.core.view import JobView
 from galerne.messages.facts import Priority
 from galerne.messages.plan import Budget
@@ -52,7 +53,13 @@ def check(order: Order, settings: Settings) -> None:
 
 
 async def submit(client: Client, order: Order) -> Job:
-    return await client.submit(order.goal, **order.options())
+    """Hand it in; tools that it names and nobody serves are told, as a slip of the pen would be."""
+    job = await client.submit(order.goal, **order.options())
+    named = {*(order.tools or ()), *order.approve} - {EVERY_EFFECT}
+    served = await client.tools() if named else {}
+    if served and (missing := sorted(named - served.keys())):
+        note(f"no tool worker serves {', '.join(missing)} now; there are {', '.join(served)}")
+    return job
 
 
 async def submit_and_follow(

@@ -24,6 +24,7 @@ from galerne.client.patience import patiently
 from galerne.client.purge import purge_ended
 from galerne.client.quarantine import Quarantine
 from galerne.client.request import build, deadline_of, encoded, job_id
+from galerne.client.served import served_tools
 from galerne.client.summary import JobSummary, summaries
 from galerne.errors import (
     BusyError,
@@ -35,6 +36,7 @@ from galerne.errors import (
 from galerne.messages.facts import Priority
 from galerne.messages.ids import DEFAULT_TENANT, JobId, TenantId, check_id
 from galerne.messages.plan import Budget
+from galerne.messages.tools import ToolSpec
 from galerne.settings import BusSettings
 
 _LOOK = 1.0
@@ -70,6 +72,14 @@ class Client:
         async with connect(settings, "galerne client") as bus:
             await _check_partitions(bus)
             yield cls(bus, tenant_id)
+
+    async def tools(self, patience: float = 0.4) -> dict[str, ToolSpec]:
+        """The tools that are served now, by name: of the workers that answer within `patience`
+        seconds. A fleet whose operator keeps its workers private shows none.
+
+        Raises UnavailableError.
+        """
+        return await served_tools(self._bus, patience)
 
     async def submit(
         self,
