@@ -90,6 +90,8 @@ class ToolHost:
             async with anyio.create_task_group() as announcing:
                 await announcing.start(announce, self._bus, "tools", HEARTBEAT, self._presence)
                 announcing.start_soon(self._look_for_ends)
+                with contextlib.suppress(TransientError):  # else once it is back
+                    await self._bus.flush()  # from here on the server gives it calls
                 started.set()
                 log.info("serving", tools=sorted(self._tools))
                 await stop.wait()
