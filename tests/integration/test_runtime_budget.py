@@ -270,6 +270,33 @@ async def test_a_killed_workers_call_stays_counted(settings: Settings) -> None:
         assert len(heir.keys) == 1
 
 
+async def test_a_worker_killed_before_it_settled_leaves_nothing_held(settings: Settings) -> None:
+    """Its answer is in the journal, so its heir knows what it cost, and asks for nothing more."""
+    first, heir = ScriptedModel(), ScriptedModel()
+    async with fleet_on(settings) as fleet:
+        worker = await fleet.worker(echoing, first)
+        publish = worker.bus.publish
+        dying = anyio.Event()
+
+        async def dies(subject: str, data: bytes, **options: Any) -> int:
+            if subject.endswith(".account") and b'"held"' not in data:
+                dying.set()
+                await anyio.sleep_forever()
+            return await publish(subject, data, **options)
+
+        worker.bus.publish = dies  # type: ignore[method-assign]
+        await fleet.put("job", ready("1", budget=Budget(calls=2)))
+        with anyio.fail_after(20):
+            await dying.wait()
+        await worker.kill()
+        assert (await account_of(fleet)).held
+        await fleet.worker(echoing, heir)
+        assert (await fleet.done("job", "1")).outcome == Succeeded("reply to do 1")
+        account = await settled(fleet, 1)
+        assert account.tokens == USED
+        assert (len(first.keys), len(heir.keys)) == (1, 0)
+
+
 async def test_a_lost_acknowledgement_reserves_once(settings: Settings) -> None:
     model = ScriptedModel()
     async with fleet_on(settings) as fleet:

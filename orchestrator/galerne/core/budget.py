@@ -3,7 +3,8 @@
     reserve ──▶ held until the call's end ──settle──▶ what it really cost
        │              ├─ release: it surely did not happen (connection refused, 429)
        │              ├─ forfeit: it was broken off, and the provider may charge for all of it
-       │              └─ its worker died: it stays counted, as nobody knows
+       │              └─ its worker died: settled by the next one where the answer is in the
+       │                 journal; else it stays counted, as nobody knows
        ├─ no room now, but others hold some that may come free: wait
        └─ no room even then: exhausted
 
@@ -12,6 +13,7 @@ expecting the entry before (`Accounted`). So the cap holds across the fleet with
 """
 
 import math
+from collections.abc import Callable
 
 import msgspec
 
@@ -41,6 +43,10 @@ def check_budget(budget: Budget | None) -> None:
         limit = getattr(budget, name, None)
         if limit is not None and not (math.isfinite(limit) and limit >= 0):
             raise InvalidInputError(f"the budget's {name} is {limit}: give a number from 0 up")
+
+
+Paid = Callable[[int], tuple[int, float] | None]
+"""The tokens and US dollars of a task's nth step; None where the journal has no answer there."""
 
 
 class Wait(msgspec.Struct, frozen=True):
@@ -107,12 +113,19 @@ def forfeit(account: Accounted, key: str) -> Accounted:
     return account if hold is None else settle(account, key, hold.tokens, hold.usd)
 
 
-def forfeit_earlier(account: Accounted, task: TaskId, attempt: int) -> Accounted:
-    """The account without what earlier attempts at a task hold: they are dead, so it is spent."""
+def settle_earlier(account: Accounted, task: TaskId, attempt: int, paid: Paid) -> Accounted:
+    """The account without what earlier attempts at a task hold: they are dead.
+
+    A call whose answer is in the journal is settled; what nobody knows of is spent.
+    """
     for name in account.held:
-        owner, number = name.partition(".")[0], name.rpartition(".")[2]
-        if owner == task and number.isdecimal() and int(number) < attempt:
-            account = forfeit(account, name)
+        match name.split("."):
+            case [owner, n, number] if owner == task and n.isdecimal() and number.isdecimal():
+                if int(number) < attempt:
+                    known = paid(int(n))
+                    account = settle(account, name, *known) if known else forfeit(account, name)
+            case _:
+                pass
     return account
 
 

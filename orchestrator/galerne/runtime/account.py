@@ -12,13 +12,14 @@ import anyio
 from galerne.bus.mapping import ConflictError
 from galerne.core.budget import (
     Exhausted,
+    Paid,
     Wait,
     forfeit,
-    forfeit_earlier,
     hold_name,
     release,
     reserve,
     settle,
+    settle_earlier,
 )
 from galerne.errors import BudgetExhaustedError, BusyError, TransientError
 from galerne.logs import get_logger
@@ -55,12 +56,14 @@ class Account:
         budget: Budget | None,
         task: TaskId,
         attempt: int,
+        paid: Paid,
     ) -> None:
         self._services = services
         self._address = address
         self._budget = budget if budget is not None and budget.is_spent_by_models else None
         self._task = task
         self._attempt = attempt
+        self._paid = paid
 
     async def reserve(self, n: int, request: ChatRequest) -> None:
         """Hold what step `n` may cost, waiting while others hold what may come free.
@@ -72,7 +75,7 @@ class Account:
         begun = anyio.current_time()
         while True:
             entry, sequence = await self._read()
-            spent = forfeit_earlier(entry, self._task, self._attempt)
+            spent = self._without_earlier(entry)
             if spent is not entry:  # stored by itself: others wait for it where this one may not
                 await self._append(spent, sequence)
                 continue
@@ -89,6 +92,11 @@ class Account:
                 case Exhausted(why=why):
                     raise BudgetExhaustedError(why)
 
+    async def settle_earlier(self) -> None:
+        """Put in order what earlier attempts left: others may wait for what they hold."""
+        if self._budget is not None:
+            await self._change(self._without_earlier)
+
     async def settle(self, n: int, tokens: int, usd: float) -> None:
         """Put what it really cost in place of the hold. What cannot be settled stays held."""
         if self._budget is not None:
@@ -103,6 +111,9 @@ class Account:
         """Take a hold back: the call surely did not happen."""
         if self._budget is not None:
             await self._change(lambda entry: release(entry, self._name(n)))
+
+    def _without_earlier(self, entry: Accounted) -> Accounted:
+        return settle_earlier(entry, self._task, self._attempt, self._paid)
 
     def _name(self, n: int) -> str:
         return hold_name(self._task, n, self._attempt)

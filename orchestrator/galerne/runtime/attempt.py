@@ -109,6 +109,7 @@ class Attempt:
         asked = (f"ask.{task.id}.>", f"decided.{task.id}.>")
         if self.attempt > 1:
             await self._journal.load()
+            await self._models.load()
         if self.attempt > 1 or task.approve:
             first, second = (subjects.job(self._address, rest) for rest in asked)
             await self._questions.load((first, second))

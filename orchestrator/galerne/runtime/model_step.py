@@ -50,7 +50,13 @@ class ModelSteps:
         self._task = ready.task.id
         self._lease = lease
         self._journal = journal
-        self._account = Account(services, address, ready.budget, self._task, lease.attempt)
+        self._account = Account(
+            services, address, ready.budget, self._task, lease.attempt, self._paid
+        )
+
+    async def load(self) -> None:
+        """After the journal: settle what earlier attempts had reserved."""
+        await self._account.settle_earlier()
 
     async def ask(self, n: int, request: ChatRequest, on_text: OnText | None) -> ChatReply:
         """The answer of step `n`, from the journal or from the model."""
@@ -105,6 +111,12 @@ class ModelSteps:
         except BaseException:
             await self._account.release(n)
             raise
+
+    def _paid(self, n: int) -> tuple[int, float] | None:
+        step = self._journal.step(n)
+        if not isinstance(step, ModelStep):
+            return None
+        return step.usage.prompt_tokens + step.usage.completion_tokens, step.usd
 
     # what is being said, for whoever watches
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galerne.core.budget import Exhausted, Prices, Wait, release, reserve, settle
+from galerne.core.budget import Exhausted, Prices, Wait, release, reserve, settle, settle_earlier
 from galerne.messages.facts import Accounted, Hold
+from galerne.messages.ids import TaskId
 from galerne.messages.plan import Budget
 
 HOUR = 3600.0
@@ -53,6 +54,17 @@ def test_what_a_dead_worker_held_stays_spent_and_nobody_waits_for_it() -> None:
     account = reserved(Accounted(), budget, "1.1.1", hold(until=10.0))
     assert isinstance(reserve(account, budget, "2.1.1", hold(), now=9.0), Wait)
     assert isinstance(reserve(account, budget, "2.1.1", hold(), now=10.0), Exhausted)
+
+
+def test_what_earlier_attempts_held_is_settled_as_far_as_it_is_known() -> None:
+    budget, account = Budget(tokens=10_000), Accounted()
+    for key in ("1.1.1", "1.3.1", "1.3.2", "10.1.1", "2.1.1"):
+        account = reserved(account, budget, key)
+    answers = {1: (40, 0.001)}
+    account = settle_earlier(account, TaskId("1"), 2, answers.get)
+    assert sorted(account.held) == ["1.3.2", "10.1.1", "2.1.1"]
+    assert (account.calls, account.tokens) == (5, 40 + 100 + 3 * 100)
+    assert settle_earlier(account, TaskId("1"), 2, answers.get) is account
 
 
 def test_a_released_call_counts_for_nothing() -> None:
