@@ -87,6 +87,13 @@ class RoleSettings(Section, frozen=True):
         return f"{type(self).__name__}({fields})"
 
 
+class ModelsSettings(Section, frozen=True):
+    """What is known of the models, whichever role they have."""
+
+    catalogue: str | None = None
+    """TOML file that adds models to the catalogue, or changes some; None: only the packaged one."""
+
+
 class WorkerSettings(Section, frozen=True):
     """The worker runtime."""
 
@@ -192,6 +199,7 @@ class Settings(Section, frozen=True):
         model="mixtral-8x22b", max_tokens=4096, input_price=0.5, output_price=1.5
     )
     executor: RoleSettings = RoleSettings(model="mistral-7b")
+    models: ModelsSettings = ModelsSettings()
     worker: WorkerSettings = WorkerSettings()
     coordinator: CoordinatorSettings = CoordinatorSettings()
     tools: ToolSettings = ToolSettings()

@@ -21,6 +21,7 @@ from galerne.errors import (
     UnavailableError,
 )
 from galerne.models import ModelClient
+from galerne.models.catalogue import Catalogue, load_setting
 from galerne.settings import RoleSettings, Settings
 
 ModelRole = Literal["planner", "executor"]
@@ -51,7 +52,7 @@ async def resolve(settings: Settings, roles: Sequence[ModelRole] = BOTH) -> Reso
     given: list[ModelRole] = [role for role in roles if _role(settings, role).endpoint]
     missing: tuple[ModelRole, ...] = tuple(role for role in roles if role not in given)
     for role in given:
-        await probe(role, _role(settings, role))
+        await probe(role, _role(settings, role), load_setting(settings.models.catalogue))
     if given:
         note("using " + ", ".join(_used(role, _role(settings, role)) for role in given))
     if not missing:
@@ -81,14 +82,16 @@ async def with_stand_in(
         yield at_endpoint(resolved.settings, resolved.missing, stand_in.url)
 
 
-async def probe(role: ModelRole, settings: RoleSettings) -> None:
+async def probe(
+    role: ModelRole, settings: RoleSettings, catalogue: Catalogue | None = None
+) -> None:
     """Ask the endpoint which models it has. Raises UnavailableError, InvalidSettingsError.
 
     A server that has no such list, or does not show it to this key, may still serve the model.
     """
     patient = msgspec.structs.replace(settings, timeout=_PROBE_PATIENCE)
     try:
-        async with ModelClient(patient) as client:
+        async with ModelClient(patient, catalogue=catalogue) as client:
             names = await client.models()
     except InvalidInputError:
         raise

@@ -16,6 +16,7 @@ from galerne.cli.commands import (
     export,
     fetch,
     jobs,
+    models,
     plan,
     purge,
     quarantine,
@@ -47,6 +48,7 @@ _COMMANDS: tuple[Callable[[Subparsers], None], ...] = (
     replay.add,
     purge.add,
     quarantine.add,
+    models.add,
     worker.add,
     stand_in.add,
 )

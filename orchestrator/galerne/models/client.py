@@ -9,6 +9,7 @@ again is the runtime's decision, because only it knows what has been journaled.
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Self
@@ -17,7 +18,9 @@ import aiohttp
 import anyio
 
 from galerne.errors import DeadlineError, PermanentError, TransientError
+from galerne.logs import get_logger
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest
+from galerne.models.catalogue import Catalogue, load
 from galerne.models.conversation import check_tools, obey_rules
 from galerne.models.endpoint import Endpoint
 from galerne.models.mapping import (
@@ -34,6 +37,8 @@ from galerne.models.stream import ReplyStream
 from galerne.models.wire import UNDECODABLE, decode_models, encode_request
 from galerne.settings import RoleSettings
 
+log = get_logger("galerne.models")
+
 KEY_HEADER = "X-Galerne-Key"
 """The durable identity of a call, `<job>.<task>.<step>`; a gateway may journal by it."""
 
@@ -48,10 +53,22 @@ _MISFIT = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 class ModelClient:
     """Asks one model. An async context manager; one client serves any number of calls at once."""
 
-    def __init__(self, settings: RoleSettings) -> None:
-        """Raises InvalidSettingsError where the endpoint or the key cannot be used."""
+    def __init__(
+        self,
+        settings: RoleSettings,
+        *,
+        catalogue: Catalogue | None = None,
+        today: date | None = None,
+    ) -> None:
+        """Raises InvalidSettingsError where the endpoint, the key or the model cannot be used.
+
+        `catalogue` None is the packaged one; by it a model that has left the hosted API by
+        `today` (None: the clock's) is refused with its replacement.
+        """
         self._settings = settings
         self._endpoint = Endpoint(settings)
+        if self._endpoint.is_hosted:
+            _check_hosted(settings.model, catalogue or load(), today or datetime.now(UTC).date())
         self._opened: aiohttp.ClientSession | None = None
         self._takes_stream_options = True
 
@@ -268,6 +285,13 @@ class ModelClient:
             return await response.content.readany()
         except TRANSPORT_ERRORS as error:
             raise transport_error(error, self._endpoint) from public_cause(error)
+
+
+def _check_hosted(model: str, catalogue: Catalogue, today: date) -> None:
+    """Warns of a model that is about to leave. Raises InvalidSettingsError for one that has."""
+    warning = catalogue.check_name(model, "hosted", today)
+    if warning is not None:
+        log.warning("model_leaves", model=model, advice=warning)
 
 
 class _Question:

@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 from galerne.errors import InvalidSettingsError
 from galerne.settings import RoleSettings
 
+HOSTED = "api.mistral.ai"
+"""Where the hosted API is; the only place that lets models go."""
+
 _SUFFIXES = ("/chat/completions", "/models")
 
 
@@ -27,6 +30,11 @@ class Endpoint:
             raise InvalidSettingsError(
                 "api_key holds characters that no HTTP header can carry; copy it again"
             )
+
+    @property
+    def is_hosted(self) -> bool:
+        """Whether this is Mistral's own API."""
+        return urlsplit(self.url).hostname == HOSTED
 
     @property
     def chat_url(self) -> str:

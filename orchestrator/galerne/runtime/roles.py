@@ -24,6 +24,7 @@ from galerne.errors import InvalidSettingsError, PermanentError, UnavailableErro
 from galerne.logs import get_logger
 from galerne.messages.facts import Lane
 from galerne.models import ModelClient
+from galerne.models.catalogue import load_setting
 from galerne.runtime.coordinator import Coordinator
 from galerne.runtime.services import Services
 from galerne.runtime.spool import Spool, Spooled, replay, spool_folder
@@ -106,7 +107,8 @@ async def _services(
     bus: Bus, me: str, settings: Settings, role: RoleSettings
 ) -> AsyncGenerator[Services]:
     async with AsyncExitStack() as stack:
-        model = await stack.enter_async_context(ModelClient(role))
+        catalogue = load_setting(settings.models.catalogue)
+        model = await stack.enter_async_context(ModelClient(role, catalogue=catalogue))
         spool = await stack.enter_async_context(_spool(bus, me, settings))
         directory = ToolDirectory(bus)
         await directory.start()

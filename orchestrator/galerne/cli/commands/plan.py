@@ -1,6 +1,7 @@
 """`galerne plan GOAL`: the plan alone; nothing is carried out and no bus is needed."""
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from galerne.cli import options
@@ -34,6 +35,8 @@ async def _plan(flags: argparse.Namespace, settings: "Settings") -> int:
     from galerne.cli.endpoints import with_stand_in
     from galerne.cli.output import document, draw
     from galerne.errors import InvalidInputError
+    from galerne.models import ModelClient
+    from galerne.models.catalogue import load_setting
     from galerne.planner import Planner
     from galerne.tools import load_tools
 
@@ -48,6 +51,7 @@ async def _plan(flags: argparse.Namespace, settings: "Settings") -> int:
             api_key=role.api_key,
             timeout=role.timeout,
             max_tokens=role.max_tokens,
+            connect=partial(ModelClient, catalogue=load_setting(settings.models.catalogue)),
         )
         plan = await planner.plan(flags.goal, list(tools.values()))
     if flags.json:
