@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from galerne.errors import InvalidSettingsError
 from galerne.models import ModelClient
@@ -244,13 +245,15 @@ def test_the_client_of_a_retired_model_is_not_made(endpoint: str) -> None:
     ModelClient(RoleSettings(endpoint="http://127.0.0.1:8000", model="open-mistral-7b"))
 
 
-def test_the_client_of_a_leaving_model_warns(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_client_of_a_leaving_model_warns() -> None:
     leaving = RoleSettings(endpoint="https://api.mistral.ai", model="mistral-large-2411")
-    ModelClient(leaving, today=date(2026, 4, 1))
+    with capture_logs() as logs:
+        ModelClient(leaving, today=date(2026, 4, 1))
+    (warning,) = logs
+    assert warning["log_level"] == "warning"
+    assert "leaves the hosted API on 2026-05-31: use mistral-medium-3-5" in warning["advice"]
     with pytest.raises(InvalidSettingsError):
         ModelClient(leaving, today=date(2026, 6, 1))
-    (warning,) = caplog.messages
-    assert "leaves the hosted API on 2026-05-31: use mistral-medium-3-5" in warning
 
 
 # a user's file
