@@ -57,9 +57,9 @@ def _repeated(held: Held, key: str, paid: Call, again: Call) -> Finding:
         late = again.started - safe[0]
         return Finding("again", key, f"{safe[1]} {late:.3f} s before it was asked for again")
     for kill in held.kills:  # it is written down a moment after it happened
-        if kill["pid"] == payer and paid.finished <= kill["time"] <= again.started:
+        if kill["pid"] == payer and paid.started <= kill["time"] <= again.started:
             return Finding("gap", key, _gap(kill, paid.finished))
-    return Finding("again", key, "nobody died between the answer and the second request")
+    return Finding("again", key, "nobody died between the first request and the second")
 
 
 def _stop_over(held: Held, pid: int | None, finished: float, asked: float) -> Line | None:
@@ -82,8 +82,9 @@ def _was_unseen(held: Held, key: str, again: Call, safe: float) -> bool:
 def _gap(kill: Line, finished: float) -> str:
     late = (kill["time"] - finished) * 1000
     left = sum(1 for _ in spooled(kill))
+    when = "after the answer" if late >= 0 else "before the answer had left"
     return (
-        f"its process died {late:.0f} ms after the answer, at {kill['point']}; its spool held"
+        f"its process died {abs(late):.0f} ms {when}, at {kill['point']}; its spool held"
         f" {left} other results"
     )
 

@@ -67,6 +67,17 @@ def test_a_call_repeated_in_the_gap_is_counted_apart(tmp_path: Path) -> None:
     assert made.kinds() == ["gap"]
 
 
+def test_a_process_that_died_while_it_was_answered_never_had_the_answer(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.claimed(7, 2.0)
+    made.asked(3.0)
+    made.killed(7, 3.05)
+    made.asked(6.0)
+    made.fact("step.1.1", 7.0)
+    made.ended()
+    assert made.kinds() == ["gap"]
+
+
 def test_the_death_of_another_process_excuses_nothing(tmp_path: Path) -> None:
     made = Made(tmp_path)
     made.claimed(7, 2.0)
