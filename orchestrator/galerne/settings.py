@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -51,6 +51,10 @@ class BusSettings(Section, frozen=True):
     """Unadmitted jobs a tenant may have queued before `submit` is refused."""
 
 
+Backend = Literal["auto", "mistral", "vllm", "ollama", "llamacpp", "openai"]
+"""A kind of model server; `mistral` is the hosted API, `openai` any other."""
+
+
 class RoleSettings(Section, frozen=True):
     """One role's model."""
 
@@ -58,6 +62,8 @@ class RoleSettings(Section, frozen=True):
     """Base URL of an OpenAI-style API, with or without `/v1`; None: Ollama, else the stand-in."""
     model: str = "mistral-7b"
     """The model's name as that endpoint knows it."""
+    backend: Backend = "auto"
+    """What kind of server the endpoint is; `auto` tells by its address, then by what it says."""
     api_key: str | None = None
     """Sent as a bearer token; prefer the variable to the file."""
     timeout: float = 120.0

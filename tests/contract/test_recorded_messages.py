@@ -17,13 +17,13 @@ import pytest
 
 import galerne.messages
 from contract.recorded_messages import EXPECTED, FACTS, load, recorded_names
-from galerne.messages.chat import ChatReply, ChatRequest, ToolSchema
+from galerne.messages.chat import ChatReply, ChatRequest, OneTool, ToolSchema
 from galerne.messages.codec import decode_fact, encode
 from galerne.messages.facts import AnyFact
 from galerne.messages.subjects import JobAddress, Subjects, TaskAddress
 
 SUBJECTS = Subjects("galerne", partitions=8)
-NOT_ON_THE_BUS = {ChatRequest, ChatReply, ToolSchema, JobAddress, TaskAddress}
+NOT_ON_THE_BUS = {ChatRequest, ChatReply, ToolSchema, OneTool, JobAddress, TaskAddress}
 """Structs that functions hand to each other inside a process."""
 
 every_recording = pytest.mark.parametrize("name", sorted(EXPECTED))

@@ -45,6 +45,9 @@ class Backend:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[Any] = []
         self.connections: set[Any] = set()
+        self.of_each: dict[str, Any] = {}
+        """What the list of models says of each, besides its name."""
+        self.listings = 0
         self.url = ""
         self.asked = anyio.Event()
         self.gone = anyio.Event()
@@ -63,7 +66,9 @@ class Backend:
             raise
 
     async def models(self, _: web.Request) -> web.Response:
-        return web.json_response({"data": [{"id": "mistral-7b"}, {"id": "nemo"}]})
+        self.listings += 1
+        names = ("mistral-7b", "nemo")
+        return web.json_response({"data": [{"id": name, **self.of_each} for name in names]})
 
 
 @asynccontextmanager
@@ -213,6 +218,116 @@ async def test_a_broken_rule_is_found_before_anything_is_sent() -> None:
         with pytest.raises(ModelError, match="ends with an assistant"):
             await client.ask(ChatRequest((*REQUEST.messages, ChatMessage("assistant", "x"))))
     assert backend.bodies == []
+
+
+async def test_tools_keep_their_own_names() -> None:
+    calls = [{"id": "c", "function": {"name": "math_factorial", "arguments": {"n": 3}}}]
+    handler = answering(completion("tool_calls", content=None, tool_calls=calls))
+    tool = ToolSchema("math.factorial", "n!", {"type": "object", "properties": {}})
+    async with serving(handler) as backend, client_of(backend.url) as client:
+        reply = await client.ask(ChatRequest(REQUEST.messages, tools=(tool,)))
+    assert backend.bodies[0]["tools"][0]["function"]["name"] == "math_factorial"
+    assert [call.name for call in reply.message.tool_calls] == ["math.factorial"]
+
+
+async def test_tools_that_look_alike_are_found_before_anything_is_sent() -> None:
+    tools = tuple(ToolSchema(name, "", {}) for name in ("math.factorial", "math_factorial"))
+    async with serving(answering(completion())) as backend, client_of(backend.url) as client:
+        with pytest.raises(ModelError, match="would both be 'math_factorial'"):
+            await client.ask(ChatRequest(REQUEST.messages, tools=tools))
+    assert backend.bodies == []
+
+
+# which back end it is
+
+
+@pytest.mark.parametrize(
+    ("owner", "spoken"),
+    [("vllm", "vllm"), ("llamacpp", "llamacpp"), ("library", "ollama"), ("me", "openai")],
+)
+async def test_the_server_tells_what_it_is_when_the_client_opens(owner: str, spoken: str) -> None:
+    async with serving(answering(completion(content="Hello"))) as backend:
+        backend.of_each = {"owned_by": owner}
+        async with client_of(backend.url) as client:
+            assert client.dialect.name == spoken
+            await client.ask(REQUEST)
+            await client.ask(REQUEST)
+    assert backend.listings == 1
+
+
+async def test_a_back_end_that_is_set_is_not_asked() -> None:
+    handler = streaming(chunk(content="x", finish="stop"), DONE)
+    async with serving(handler) as backend:
+        backend.of_each = {"owned_by": "vllm"}
+        async with client_of(backend.url, backend="mistral") as client:
+            await client.ask(msgspec.structs.replace(REQUEST, seed=7), on_text=ignore)
+            await client.models()
+            assert client.dialect.name == "mistral"
+    assert backend.listings == 1
+    assert backend.bodies[0]["random_seed"] == 7
+    assert not {"seed", "stream_options"} & set(backend.bodies[0])
+
+
+async def test_an_answers_head_tells_it_too() -> None:
+    handler = answering({"error": {"message": "Loading model"}}, 503, Server="llama.cpp")
+    async with serving(handler) as backend, client_of(backend.url) as client:
+        known: list[str] = [client.dialect.name]
+        with pytest.raises(TransientError, match="Loading model"):
+            await client.ask(REQUEST)
+        known.append(client.dialect.name)
+    assert known == ["openai", "llamacpp"]
+
+
+async def test_a_server_that_does_not_tell_fails_nothing() -> None:
+    async with (
+        serving(answering(completion(content="Hello"))) as backend,
+        client_of(f"{backend.url}/elsewhere") as client,
+    ):
+        assert client.dialect.name == "openai"
+
+
+async def test_a_server_that_is_silent_when_the_client_opens_is_not_waited_for() -> None:
+    app = web.Application()
+    app.router.add_get("/v1/models", silence)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        with anyio.fail_after(10):
+            async with client_of(url, timeout=0.1) as client:
+                assert client.dialect.name == "openai"
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_client_whose_opening_is_cancelled_leaves_nothing_open() -> None:
+    entered = anyio.Event()
+
+    async def silent(request: web.Request) -> web.StreamResponse:
+        entered.set()
+        return await silence(request)
+
+    app = web.Application()
+    app.router.add_get("/v1/models", silent)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        client = client_of(f"http://127.0.0.1:{runner.addresses[0][1]}")
+        async with anyio.create_task_group() as tasks:
+
+            async def use() -> None:
+                async with client:
+                    pytest.fail("it opened although the server says nothing")
+
+            tasks.start_soon(use)
+            await entered.wait()
+            tasks.cancel_scope.cancel()
+        with pytest.raises(PermanentError, match="not open"):
+            await client.ask(REQUEST)
+    finally:
+        await runner.cleanup()
 
 
 # streamed

@@ -33,14 +33,27 @@ class ToolSchema(msgspec.Struct, frozen=True):
     parameters: dict[str, Any]
 
 
+class OneTool(msgspec.Struct, frozen=True, tag=True):
+    """The choice of one tool on offer, which the model must call."""
+
+    name: str
+
+
+ToolChoice = Literal["auto", "any", "none"] | OneTool
+"""Whether the model may call a tool, must call one, must not, or must call a certain one. Some
+back ends cannot enforce it: look at what came."""
+
+
 class ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """What to ask a model; the client adds the model's name and the back end's dialect."""
 
     messages: tuple[ChatMessage, ...]
     tools: tuple[ToolSchema, ...] = ()
-    tool_choice: Literal["auto", "any", "none"] = "auto"
+    tool_choice: ToolChoice = "auto"
     max_tokens: int | None = None
     temperature: float | None = None
+    seed: int | None = None
+    """Of the sampling; with the same one some back ends give the same answer again."""
 
 
 class TokenUsage(msgspec.Struct, frozen=True, omit_defaults=True):

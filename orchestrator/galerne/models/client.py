@@ -3,12 +3,14 @@
 A question goes out plain or, where somebody wants the text as it comes, streamed. Its time is
 limited as a whole and, once the first piece of a stream is there, between two pieces. Whoever
 cancels the call, or closes the client, closes the connection: the back end sees it and stops
-paying for tokens. What goes wrong comes out as a GalerneError (`mapping.py`); whether to ask
-again is the runtime's decision, because only it knows what has been journaled.
+paying for tokens. How a question is put is the back end's dialect: the settings or the address
+tell which, else the server itself, asked once when the client opens. What goes wrong comes out as
+a GalerneError (`mapping.py`); whether to ask again is the runtime's decision, because only it
+knows what has been journaled.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from http import HTTPStatus
 from importlib.metadata import version
@@ -17,24 +19,31 @@ from typing import Self
 import aiohttp
 import anyio
 
-from galerne.errors import DeadlineError, PermanentError, TransientError
+from galerne.errors import DeadlineError, GalerneError, PermanentError, TransientError
 from galerne.logs import get_logger
-from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest
+from galerne.messages.chat import ChatReply, ChatRequest
 from galerne.models.catalogue import Catalogue, load
-from galerne.models.conversation import check_tools, obey_rules
+from galerne.models.dialects import (
+    Dialect,
+    Spoken,
+    dialect_named,
+    told_by_address,
+    told_by_owners,
+    told_by_server,
+)
 from galerne.models.endpoint import Endpoint
 from galerne.models.mapping import (
     TRANSPORT_ERRORS,
     bad_answer,
     public_cause,
-    refusal,
     too_long,
     too_slow,
     transport_error,
 )
+from galerne.models.question import Question
 from galerne.models.reply import plain_reply
 from galerne.models.stream import ReplyStream
-from galerne.models.wire import UNDECODABLE, decode_models, encode_request
+from galerne.models.wire import UNDECODABLE, ModelList, decode_models
 from galerne.settings import RoleSettings
 
 log = get_logger("galerne.models")
@@ -46,6 +55,7 @@ _CONNECT_TIMEOUT = 10.0  # seconds; a connection that takes longer leads to no s
 _MAX_ANSWER = 64 * 1024 * 1024  # bytes; a stream of 64k tokens, one event each, is a third of it
 _MAX_ERROR = 64 * 1024  # bytes
 _LINGER = 0.25  # seconds for the end of the body after `[DONE]`: then the connection serves again
+_TELL = 2.0  # seconds for a server to say what it is; a silent one gets the generic dialect
 _NOT_EVENTS = frozenset({"application/json", "text/html"})
 _MISFIT = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 
@@ -70,6 +80,10 @@ class ModelClient:
         if self._endpoint.is_hosted:
             _check_hosted(settings.model, catalogue or load(), today or datetime.now(UTC).date())
         self._opened: aiohttp.ClientSession | None = None
+        self._told = (
+            told_by_address(self._endpoint.url) if settings.backend == "auto" else settings.backend
+        )
+        self._dialect = dialect_named(self._told or "openai")
         self._takes_stream_options = True
 
     def __repr__(self) -> str:
@@ -83,6 +97,11 @@ class ModelClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
         )
+        try:
+            await self._tell()
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -90,6 +109,11 @@ class ModelClient:
         if session is not None:
             with anyio.move_on_after(_LINGER, shield=True):
                 await session.close()
+
+    @property
+    def dialect(self) -> Dialect:
+        """How this back end is asked, as far as it is known by now."""
+        return self._dialect
 
     async def ask(
         self,
@@ -105,8 +129,47 @@ class ModelClient:
         request fails again, and a TransientError (UnavailableError, DeadlineError,
         RateLimitedError, BadAnswerError) where another try may help.
         """
-        check_tools(request.tools)
-        question = _Question(request, obey_rules(request.messages), key)
+        question = Question(request, key)
+        return question.answered(await self._answer(question, on_text))
+
+    async def models(self) -> list[str]:
+        """The names of the models that the endpoint serves. Raises as `ask` does."""
+        limit = _TimeLimit(self._endpoint, self._settings)
+        with limit.scope:
+            return [model.id for model in (await self._list()).data or ()]
+        raise limit.exceeded()
+
+    async def _tell(self) -> None:
+        """Find out the back end by one question, where nothing has told it. Never fails."""
+        if self._told is None:
+            with anyio.move_on_after(min(_TELL, self._settings.timeout)):
+                try:
+                    await self._list()
+                except GalerneError as error:
+                    log.debug("backend_untold", endpoint=str(self._endpoint), reason=str(error))
+
+    async def _list(self) -> ModelList:
+        """The server's models; what they and the head tell of the back end is kept."""
+        response = await self._send("GET", self._endpoint.models_url)
+        try:
+            await self._check(response)
+            body = await self._body(response)
+        finally:
+            response.close()
+        try:
+            listed = decode_models(body)
+        except UNDECODABLE as error:
+            what = f"sent no list of models ({error})"
+            raise bad_answer(self._endpoint, what, body) from error
+        self._learn(told_by_owners(model.owned_by for model in listed.data or ()))
+        return listed
+
+    def _learn(self, told: Spoken | None) -> None:
+        if self._told is None and told is not None:
+            self._told = told
+            self._dialect = dialect_named(told)
+
+    async def _answer(self, question: Question, on_text: Callable[[str], None] | None) -> ChatReply:
         limit = _TimeLimit(self._endpoint, self._settings)
         if on_text is None:
             with limit.scope:
@@ -119,25 +182,8 @@ class ModelClient:
             return stream.reply()
         raise limit.exceeded()
 
-    async def models(self) -> list[str]:
-        """The names of the models that the endpoint serves. Raises as `ask` does."""
-        limit = _TimeLimit(self._endpoint, self._settings)
-        with limit.scope:
-            response = await self._send("GET", self._endpoint.models_url)
-            try:
-                await self._check(response)
-                body = await self._body(response)
-            finally:
-                response.close()
-            try:
-                return [model.id for model in decode_models(body).data or ()]
-            except UNDECODABLE as error:
-                what = f"sent no list of models ({error})"
-                raise bad_answer(self._endpoint, what, body) from error
-        raise limit.exceeded()
-
-    async def _ask_plain(self, question: "_Question") -> ChatReply:
-        response = await self._post(question, stream=False, stream_options=False)
+    async def _ask_plain(self, question: Question) -> ChatReply:
+        response = await self._post(question, stream=False)
         try:
             await self._check(response)
             return plain_reply(await self._body(response), self._endpoint)
@@ -146,7 +192,7 @@ class ModelClient:
 
     async def _ask_streamed(
         self,
-        question: "_Question",
+        question: Question,
         stream: ReplyStream,
         on_text: Callable[[str], None],
         limit: "_TimeLimit",
@@ -202,31 +248,23 @@ class ModelClient:
             except TransientError:
                 return  # the answer is whole; the connection is closed instead of used again
 
-    async def _post_streamed(self, question: "_Question") -> aiohttp.ClientResponse:
+    async def _post_streamed(self, question: Question) -> aiohttp.ClientResponse:
         """An accepted request for a stream, without `stream_options` where they are refused."""
-        stream_options = self._takes_stream_options
-        response = await self._post(question, stream=True, stream_options=stream_options)
+        asked_usage = self._dialect.asks_for_usage and self._takes_stream_options
+        response = await self._post(question, stream=True, usage=asked_usage)
         refused = await self._refused_body(response)
         if refused is None:
             return response
         misfit = response.status in _MISFIT and b"stream_options" in refused
-        if not (stream_options and misfit):
-            raise refusal(self._endpoint, response.status, response.headers, refused, time.time())
+        if not (asked_usage and misfit):
+            raise self._refusal(response, refused)
         self._takes_stream_options = False
         return await self._post_streamed(question)
 
     async def _post(
-        self, question: "_Question", *, stream: bool, stream_options: bool
+        self, question: Question, *, stream: bool, usage: bool = False
     ) -> aiohttp.ClientResponse:
-        body = encode_request(
-            question.request,
-            question.messages,
-            model=self._settings.model,
-            max_tokens=self._settings.max_tokens,
-            temperature=self._settings.temperature,
-            stream=stream,
-            stream_options=stream_options,
-        )
+        body = self._dialect.encode(question.asked(self._settings, stream=stream, usage=usage))
         headers = {"Content-Type": "application/json"}
         if question.key is not None:
             headers[KEY_HEADER] = question.key
@@ -243,17 +281,25 @@ class ModelClient:
         if self._opened is None:
             raise PermanentError(f"{self!r} is not open; use it inside `async with`")
         try:
-            return await self._opened.request(
+            response = await self._opened.request(
                 method, url, data=body, headers=headers, allow_redirects=False
             )
         except TRANSPORT_ERRORS as error:
             raise transport_error(error, self._endpoint) from public_cause(error)
+        if self._told is None:
+            self._learn(told_by_server(response.headers))
+        return response
 
     async def _check(self, response: aiohttp.ClientResponse) -> None:
         """Raise what the status means where it is not one of success."""
         refused = await self._refused_body(response)
         if refused is not None:
-            raise refusal(self._endpoint, response.status, response.headers, refused, time.time())
+            raise self._refusal(response, refused)
+
+    def _refusal(self, response: aiohttp.ClientResponse, body: bytes) -> GalerneError:
+        return self._dialect.refusal(
+            self._endpoint, response.status, response.headers, body, time.time()
+        )
 
     async def _refused_body(self, response: aiohttp.ClientResponse) -> bytes | None:
         """The start of an error's body; None where the status is one of success."""
@@ -292,19 +338,6 @@ def _check_hosted(model: str, catalogue: Catalogue, today: date) -> None:
     warning = catalogue.check_name(model, "hosted", today)
     if warning is not None:
         log.warning("model_leaves", model=model, advice=warning)
-
-
-class _Question:
-    """What one call of `ask` sends, the same each time that it is sent."""
-
-    __slots__ = ("key", "messages", "request")
-
-    def __init__(
-        self, request: ChatRequest, messages: Sequence[ChatMessage], key: str | None
-    ) -> None:
-        self.request = request
-        self.messages = messages
-        self.key = key
 
 
 class _TimeLimit:

@@ -1,68 +1,124 @@
 """Makes a conversation obey Mistral's rules before it is sent, whatever the back end lets through.
 
 The templates of Mistral's models and the hosted API refuse a conversation that breaks a rule, each
-with its own words and some with status 500. So every request passes here first. What can be mended
-without changing what is meant is mended: neighbours of one role are merged, an empty assistant
-turn is dropped, a user after a tool result gets an assistant turn between them, call ids become
-nine letters or digits, results are put in the order of their calls. The rest is a ModelError that
-names the rule. The same messages always give the same result, and a longer conversation keeps the
-ids of the shorter one, so a back end's prefix cache goes on working.
+with its own words and some with status 500. So every request passes here first, and comes out in
+the one form that all of them take:
 
     system?  user  ( assistant-text user | assistant-calls tool* assistant … )*   ends: user | tool
+
+System messages become one, in front. Neighbours of one role are merged, an empty assistant turn is
+dropped, calls made in several turns become one turn. Results stand in the order of their calls; a
+call without one is told to have none, and a result that belongs to no call becomes a user's text.
+A user after a tool result gets an assistant turn between them, a conversation that an assistant
+begins gets a user before it. Call ids become nine letters or digits: the answer's own ids stay in
+the history, and only what is sent is rewritten. What asks nothing is refused: a conversation
+without a turn of anybody but the system, and one whose last word is the assistant's.
+
+The same messages always give the same result, and a longer conversation keeps the ids of the
+shorter one, so a back end's prefix cache goes on working.
 """
 
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
 
 import msgspec
 
 from galerne.errors import ModelError
-from galerne.messages.chat import ChatMessage, ToolCall, ToolSchema
+from galerne.messages.chat import ChatMessage, ToolCall
+from galerne.models.names import sendable
 from galerne.models.reply import is_object
 
 CALL_ID = re.compile(r"[a-zA-Z0-9]{9}")
-FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 BETWEEN = "Understood."
 """What the assistant says between a tool result and a user; Mistral allows no user there."""
+BEGIN = "Begin."
+"""What a user says before a conversation that an assistant begins."""
+NO_RESULT = "No result of this call is known."
+"""What stands for the result of a call that the history does not have."""
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_NOT_IN_NAME = re.compile(r"[^a-zA-Z0-9_-]")
-_NAMELESS = "unnamed"
 
 
 def obey_rules(messages: Iterable[ChatMessage]) -> tuple[ChatMessage, ...]:
-    """The same conversation as Mistral's models take it. Raises ModelError where none is."""
-    turns = list(_with_assistant_between(_merged(_without_empty(messages))))
-    _check_ends(turns)
-    _check_order(turns)
-    return tuple(_with_short_ids(turns))
+    """The conversation as Mistral's models take it. Raises ModelError where it asks nothing."""
+    given = list(messages)
+    turns = _answered(_without_empty(given))
+    turns = _with_assistant_between(_begun(_merged(turns)))
+    asking = [*_system(given), *_with_short_ids(turns)]
+    _check_asks(asking)
+    return tuple(asking)
 
 
-def check_tools(tools: Sequence[ToolSchema]) -> None:
-    """Raise ModelError where a tool on offer has a name that the rules or another tool forbid."""
-    seen: set[str] = set()
-    for tool in tools:
-        if not FUNCTION_NAME.fullmatch(tool.name):
-            raise ModelError(
-                f"the tool name {tool.name[:80]!r} breaks the rule of 1 to 64 letters, digits, "
-                "'-' or '_'; rename the tool"
-            )
-        if tool.name in seen:
-            raise ModelError(f"the tool {tool.name!r} is on offer twice; leave one out")
-        seen.add(tool.name)
+def _system(messages: Iterable[ChatMessage]) -> Iterator[ChatMessage]:
+    """One system message out of all; it may only be first."""
+    said = [turn.content for turn in messages if turn.role == "system" and turn.content.strip()]
+    if said:
+        yield ChatMessage("system", "\n\n".join(said))
 
 
-def _without_empty(messages: Iterable[ChatMessage]) -> Iterator[ChatMessage]:
-    """An assistant turn has content or calls, not both: templates drop the content beside calls."""
+def _without_empty(messages: Iterable[ChatMessage]) -> list[ChatMessage]:
+    """Everybody's turns but the system's.
+
+    An assistant turn has content or calls, not both: templates drop the content beside calls.
+    """
+    turns: list[ChatMessage] = []
     for message in messages:
-        if message.role != "assistant":
-            yield message
-        elif message.tool_calls:
-            yield ChatMessage("assistant", tool_calls=message.tool_calls)
-        elif message.content.strip():
-            yield ChatMessage("assistant", message.content)
+        match message.role:
+            case "user":
+                turns.append(ChatMessage("user", message.content))
+            case "tool":
+                turns.append(message)
+            case "assistant" if message.tool_calls:
+                turns.append(ChatMessage("assistant", tool_calls=message.tool_calls))
+            case "assistant" if message.content.strip():
+                turns.append(ChatMessage("assistant", message.content))
+            case _:
+                pass
+    return turns
+
+
+def _answered(turns: Sequence[ChatMessage]) -> Iterator[ChatMessage]:
+    """Each turn of calls, then one result for each of them, then what belonged to no call."""
+    position = 0
+    while position < len(turns):
+        turn = turns[position]
+        if not turn.tool_calls:
+            yield _as_text(turn) if turn.role == "tool" else turn
+            position += 1
+            continue
+        calls: list[ToolCall] = []
+        while position < len(turns) and turns[position].tool_calls:
+            calls += turns[position].tool_calls
+            position += 1
+        results: list[ChatMessage] = []
+        while position < len(turns) and turns[position].role == "tool":
+            results.append(turns[position])
+            position += 1
+        yield ChatMessage("assistant", tool_calls=tuple(calls))
+        yield from _in_order(calls, results)
+
+
+def _in_order(calls: Sequence[ToolCall], results: Sequence[ChatMessage]) -> Iterator[ChatMessage]:
+    """The result of each call; where calls share an id, in the order of the results."""
+    left = list(results)
+    for call in calls:
+        found = _taken(left, call.id) or _taken(left, None) or ChatMessage("tool", NO_RESULT)
+        yield msgspec.structs.replace(found, tool_call_id=call.id, name=call.name)
+    for result in left:
+        yield _as_text(result)
+
+
+def _taken(results: list[ChatMessage], call_id: str | None) -> ChatMessage | None:
+    """Take the first result of `call_id` out of `results`; None: one that names no call."""
+    for place, result in enumerate(results):
+        if (result.tool_call_id or None) == (call_id or None):
+            return results.pop(place)
+    return None
+
+
+def _as_text(result: ChatMessage) -> ChatMessage:
+    return ChatMessage("user", f"Result of {result.name or 'a tool'}: {result.content}")
 
 
 def _merged(messages: Iterable[ChatMessage]) -> Iterator[ChatMessage]:
@@ -71,7 +127,7 @@ def _merged(messages: Iterable[ChatMessage]) -> Iterator[ChatMessage]:
     for message in messages:
         if held is None:
             held = message
-        elif _may_merge(held, message):
+        elif held.role == message.role != "tool":
             held = _both(held, message)
         else:
             yield held
@@ -80,15 +136,18 @@ def _merged(messages: Iterable[ChatMessage]) -> Iterator[ChatMessage]:
         yield held
 
 
-def _may_merge(first: ChatMessage, second: ChatMessage) -> bool:
-    return first.role == second.role != "tool" and not first.tool_calls
-
-
 def _both(first: ChatMessage, second: ChatMessage) -> ChatMessage:
     if second.tool_calls:
         return second
     content = "\n\n".join(text for text in (first.content, second.content) if text)
     return ChatMessage(first.role, content)
+
+
+def _begun(turns: Iterable[ChatMessage]) -> Iterator[ChatMessage]:
+    for place, turn in enumerate(turns):
+        if place == 0 and turn.role != "user":
+            yield ChatMessage("user", BEGIN)
+        yield turn
 
 
 def _with_assistant_between(messages: Iterable[ChatMessage]) -> Iterator[ChatMessage]:
@@ -100,63 +159,28 @@ def _with_assistant_between(messages: Iterable[ChatMessage]) -> Iterator[ChatMes
         previous = message.role
 
 
-def _check_ends(turns: Sequence[ChatMessage]) -> None:
-    start = 1 if turns and turns[0].role == "system" else 0
-    if len(turns) == start:
+def _check_asks(turns: Sequence[ChatMessage]) -> None:
+    if not turns or turns[-1].role == "system":
         raise ModelError("the conversation has no user message; add one")
-    if turns[start].role != "user":
-        raise ModelError(
-            f"the conversation begins with role {turns[start].role!r}; the first message after "
-            "the system's must be a user's"
-        )
-    if turns[-1].role == "assistant" and not turns[-1].tool_calls:
+    if turns[-1].role == "assistant":
         raise ModelError("the conversation ends with an assistant message; end it with a user's")
 
 
-def _check_order(turns: Sequence[ChatMessage]) -> None:
-    for before, after in pairwise(turns):
-        if after.role == "system":
-            raise ModelError(f"a system message follows role {before.role!r}; it may only be first")
-        if after.role == "tool" and not (before.role == "tool" or before.tool_calls):
-            raise ModelError(f"a tool result follows role {before.role!r}; it must follow its call")
-
-
-def _with_short_ids(turns: Sequence[ChatMessage]) -> Iterator[ChatMessage]:
-    """Each turn with calls, then their results, in order and under the same new ids."""
+def _with_short_ids(turns: Iterable[ChatMessage]) -> Iterator[ChatMessage]:
+    """The same turns; every call and its result have a new id, and a name that may be sent."""
     ids = _ShortIds()
-    position = 0
-    while position < len(turns):
-        turn = turns[position]
-        position += 1
-        if not turn.tool_calls:
-            yield turn
-            continue
-        end = position
-        while end < len(turns) and turns[end].role == "tool":
-            end += 1
-        results = _in_order(turn.tool_calls, turns[position:end])
-        calls = tuple(_sendable(call, ids.short(call.id)) for call in turn.tool_calls)
-        yield ChatMessage("assistant", tool_calls=calls)
-        for call, result in zip(calls, results, strict=True):
-            yield msgspec.structs.replace(result, tool_call_id=call.id, name=call.name)
-        position = end
-
-
-def _in_order(calls: Sequence[ToolCall], results: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """The result of each call; where calls share an id, in the order of the results."""
-    if len(calls) != len(results):
-        raise ModelError(
-            f"{len(calls)} tool calls have {len(results)} results; every call needs exactly one"
-        )
-    left = list(results)
-    ordered: list[ChatMessage] = []
-    for call in calls:
-        found = next((result for result in left if result.tool_call_id == call.id), None)
-        if found is None:
-            raise ModelError(f"the call {call.id[:80]!r} of {call.name[:64]!r} has no tool result")
-        left.remove(found)
-        ordered.append(found)
-    return ordered
+    calls: Iterator[ToolCall] = iter(())
+    for turn in turns:
+        match turn.role:
+            case "tool":
+                call = next(calls)
+                yield msgspec.structs.replace(turn, tool_call_id=call.id, name=call.name)
+            case "assistant" if turn.tool_calls:
+                made = tuple(_sendable(call, ids.short(call.id)) for call in turn.tool_calls)
+                calls = iter(made)
+                yield ChatMessage("assistant", tool_calls=made)
+            case _:
+                yield turn
 
 
 def _sendable(call: ToolCall, call_id: str) -> ToolCall:
@@ -165,11 +189,10 @@ def _sendable(call: ToolCall, call_id: str) -> ToolCall:
     The model invents names and breaks JSON at times; the result that follows says so, and the
     conversation must stay sendable for the model to do better.
     """
-    name = _NOT_IN_NAME.sub("_", call.name)[:64] or _NAMELESS
     arguments = call.arguments
     if not is_object(arguments):
         arguments = msgspec.json.encode({"unreadable": arguments}).decode() if arguments else "{}"
-    return ToolCall(call_id, name, arguments)
+    return ToolCall(call_id, sendable(call.name), arguments)
 
 
 class _ShortIds:

@@ -5,7 +5,8 @@ an error status, and answers that are not what they should be. Out comes a Model
 same request fails again, and a transient error, with the server's own pause if it names one,
 where another try may help. The status decides, with two exceptions that real back ends force:
 capacity errors typed as invalid requests are transient, and template errors that arrive as 500
-are permanent. Bodies have many shapes; `said` finds the sentence in each.
+are permanent. What one back end alone says in its own words comes as a `Wording` from its dialect.
+Bodies have many shapes; `said` finds the sentence in each.
 """
 
 import math
@@ -47,6 +48,33 @@ _CAPACITY = re.compile(
 _TEMPLATE = re.compile(r"jinja|chat.?template|roles must alternate|unexpected role", re.IGNORECASE)
 
 
+class Wording(msgspec.Struct, frozen=True):
+    """How one kind of back end words refusals that their status does not tell apart.
+
+    `busy` asks for a pause, `hopeless` is no passing failure although its status says so, and
+    `advice` has a sentence for whoever reads the error, where its pattern is found.
+    """
+
+    busy: re.Pattern[str] | None = None
+    hopeless: re.Pattern[str] | None = None
+    advice: tuple[tuple[re.Pattern[str], str], ...] = ()
+
+    def is_busy(self, sentence: str) -> bool:
+        return bool(_CAPACITY.search(sentence) or (self.busy and self.busy.search(sentence)))
+
+    def is_hopeless(self, sentence: str) -> bool:
+        found = _TEMPLATE.search(sentence) or (self.hopeless and self.hopeless.search(sentence))
+        return bool(found)
+
+    def advises(self, sentence: str, otherwise: str) -> str:
+        """The first advice that fits."""
+        fitting = (words for pattern, words in self.advice if pattern.search(sentence))
+        return next(fitting, otherwise)
+
+
+_COMMON = Wording()
+
+
 def transport_error(error: Exception, endpoint: Endpoint) -> GalerneError:
     """What a failure of the connection means."""
     match error:
@@ -80,7 +108,12 @@ def public_cause(error: Exception) -> BaseException | None:
 
 
 def refusal(
-    endpoint: Endpoint, status: int, headers: Mapping[str, str], body: bytes, now: float
+    endpoint: Endpoint,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    now: float,
+    wording: Wording = _COMMON,
 ) -> GalerneError:
     """What an answer with an error status means. `now` is in Unix seconds."""
     sentence = endpoint.clean(said(body))[:_SENTENCE] or _phrase(status)
@@ -94,24 +127,25 @@ def refusal(
         case 404:
             return ModelError(
                 f"{endpoint.url} knows no model {endpoint.model!r}, or is not the path of an "
-                f"OpenAI-style API ({sentence}); correct `model` or `endpoint`"
+                f"OpenAI-style API ({sentence}); "
+                + wording.advises(sentence, "correct `model` or `endpoint`")
             )
         case _ if status in _REDIRECTS:
             target = endpoint.clean(headers.get("Location", "elsewhere"))
             return ModelError(f"{endpoint.url} redirects to {target}; set `endpoint` to that")
-        case _ if status == HTTPStatus.TOO_MANY_REQUESTS or _CAPACITY.search(sentence):
+        case _ if status == HTTPStatus.TOO_MANY_REQUESTS or wording.is_busy(sentence):
             return RateLimitedError(
                 f"{endpoint} is at its limit (status {status}: {sentence}); slow down or wait",
                 retry_after=pause,
             )
-        case _ if _may_pass(status, sentence):
+        case _ if _may_pass(status) and not wording.is_hopeless(sentence):
             return TransientError(
                 f"{endpoint} failed (status {status}: {sentence}); try again", retry_after=pause
             )
         case _:
             return ModelError(
-                f"{endpoint} refused the request (status {status}: {sentence}); correct the "
-                "request or the server's settings"
+                f"{endpoint} refused the request (status {status}: {sentence}); "
+                + wording.advises(sentence, "correct the request or the server's settings")
             )
 
 
@@ -218,9 +252,9 @@ def _of_field(fields: dict[str, Any]) -> str:
     return f"{path}: {fields['msg']}" if path else str(fields["msg"])
 
 
-def _may_pass(status: int, sentence: str) -> bool:
+def _may_pass(status: int) -> bool:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return status != HTTPStatus.NOT_IMPLEMENTED and not _TEMPLATE.search(sentence)
+        return status != HTTPStatus.NOT_IMPLEMENTED
     return status in _TRANSIENT
 
 

@@ -1,7 +1,8 @@
 """The OpenAI chat-completions form, as back ends really write it.
 
-What is sent is exact: only the fields that every back end takes, nothing empty (hosted Mistral
-answers 422 to `tools: []`). What is received is tolerant: unknown fields are ignored, and nearly
+What is sent is exact: the form here has every field that some back end takes, a dialect fills in
+those that its back end knows, and nothing empty goes out (hosted Mistral answers 422 to
+`tools: []`). What is received is tolerant: unknown fields are ignored, and nearly
 everything may be null or absent, because one back end or another leaves it out. Decoders are made
 once; a chunk of a stream goes from bytes straight into a Struct.
 """
@@ -11,7 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from galerne.messages.chat import ChatMessage, ChatRequest, ToolCall, ToolSchema
+from galerne.messages.chat import ChatMessage, ToolCall, ToolSchema
+from galerne.models.names import sendable
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What the decoders here raise when the bytes are not the form they promise."""
@@ -55,6 +57,23 @@ class StreamOptions(msgspec.Struct, frozen=True):
     include_usage: bool = True
 
 
+class FunctionName(msgspec.Struct, frozen=True):
+    """Names a function."""
+
+    name: str
+
+
+class OneFunction(msgspec.Struct, frozen=True):
+    """The choice of one function that must be called."""
+
+    function: FunctionName
+    type: Literal["function"] = "function"
+
+
+WireChoice = Literal["any", "required", "none"] | OneFunction | None
+"""What `tool_choice` says; None: nothing, which means `auto` everywhere."""
+
+
 class WireRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The body of `POST /v1/chat/completions`."""
 
@@ -63,8 +82,10 @@ class WireRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     max_tokens: int
     temperature: float
     tools: tuple[WireTool, ...] = ()
-    tool_choice: str | None = None
+    tool_choice: WireChoice = None
     stream: bool = False
+    seed: int | None = None
+    random_seed: int | None = None
     stream_options: StreamOptions | None = None
 
 
@@ -133,6 +154,7 @@ class Model(msgspec.Struct):
     """One entry of `GET /v1/models`."""
 
     id: str
+    owned_by: str | None = None
 
 
 class ModelList(msgspec.Struct):
@@ -147,31 +169,14 @@ decode_models = msgspec.json.Decoder(ModelList).decode
 _decode_text = msgspec.json.Decoder(str).decode
 
 
-def encode_request(
-    request: ChatRequest,
-    messages: Sequence[ChatMessage],
-    *,
-    model: str,
-    max_tokens: int,
-    temperature: float,
-    stream: bool = False,
-    stream_options: bool = False,
-) -> bytes:
-    """The request's body; `messages` are the request's after `conversation.obey_rules`.
+def wire_messages(messages: Sequence[ChatMessage]) -> tuple[WireMessage, ...]:
+    """The turns of a conversation that has passed `conversation.obey_rules`, as sent."""
+    return tuple(_message(message) for message in messages)
 
-    `max_tokens` and `temperature` hold where the request names none.
-    """
-    body = WireRequest(
-        model=model,
-        messages=tuple(_message(message) for message in messages),
-        max_tokens=request.max_tokens or max_tokens,
-        temperature=temperature if request.temperature is None else request.temperature,
-        tools=tuple(WireTool(tool) for tool in request.tools),
-        tool_choice=_tool_choice(request),
-        stream=stream,
-        stream_options=StreamOptions() if stream_options else None,
-    )
-    return encode(body)
+
+def wire_tools(tools: Sequence[ToolSchema]) -> tuple[WireTool, ...]:
+    """The tools on offer, under the names that a model takes."""
+    return tuple(WireTool(_named(tool)) for tool in tools)
 
 
 def text_of(content: str | list[Part | str] | None) -> str:
@@ -202,11 +207,9 @@ def _part_text(part: Part | str) -> str:
     return part.text or "" if part.type in {None, "text"} else ""
 
 
-def _tool_choice(request: ChatRequest) -> str | None:
-    """`any` is Mistral's own word; every back end that obeys at all knows `required`."""
-    if not request.tools or request.tool_choice == "auto":
-        return None
-    return "required" if request.tool_choice == "any" else request.tool_choice
+def _named(tool: ToolSchema) -> ToolSchema:
+    name = sendable(tool.name)
+    return tool if name == tool.name else msgspec.structs.replace(tool, name=name)
 
 
 def _message(message: ChatMessage) -> WireMessage:

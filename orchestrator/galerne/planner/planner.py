@@ -25,7 +25,7 @@ from galerne.models import ModelClient
 from galerne.planner.conversation import PlanBrief, converse
 from galerne.planner.plan import Plan
 from galerne.planner.sections import one_line
-from galerne.settings import RoleSettings
+from galerne.settings import Backend, RoleSettings
 
 
 class HasSpec(Protocol):
@@ -64,15 +64,23 @@ class Planner:
         api_key: str | None = None,
         timeout: float = 120.0,
         max_tokens: int = 4096,
+        backend: Backend = "auto",
         connect: Connect = ModelClient,
     ) -> None:
         """`endpoint`: base URL of an OpenAI-style API; `timeout`: seconds for one answer.
 
+        `backend` is what kind of server it is; with `auto`, one that its address does not tell
+        is asked for its list of models first, once a plan.
         `connect` opens a client; give your own to plan over something else than HTTP.
         """
         self._connect = connect
         self._settings = RoleSettings(
-            endpoint=endpoint, model=model, api_key=api_key, timeout=timeout, max_tokens=max_tokens
+            endpoint=endpoint,
+            model=model,
+            api_key=api_key,
+            timeout=timeout,
+            max_tokens=max_tokens,
+            backend=backend,
         )
 
     def open(

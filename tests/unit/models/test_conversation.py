@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galerne.errors import ModelError
-from galerne.messages.chat import ChatMessage, ToolCall, ToolSchema
-from galerne.models.conversation import BETWEEN, CALL_ID, FUNCTION_NAME, check_tools, obey_rules
+from galerne.messages.chat import ChatMessage, ToolCall
+from galerne.models.conversation import BEGIN, BETWEEN, CALL_ID, NO_RESULT, obey_rules
+from galerne.models.names import FUNCTION_NAME
 
 SYSTEM = ChatMessage("system", "Be brief.")
 USER = ChatMessage("user", "Count the words.")
@@ -135,7 +136,12 @@ def test_content_beside_calls_is_left_out() -> None:
 
 @pytest.mark.parametrize(
     ("name", "mended"),
-    [("files.read", "files_read"), ("", "unnamed"), ("n" * 70, "n" * 64), ("\u00e9t\u00e9", "_t_")],
+    [
+        ("files.read", "files_read"),
+        ("", "unnamed"),
+        ("n" * 70, "n" * 55 + "_85069ddf"),
+        ("\u00e9t\u00e9", "_t_"),
+    ],
 )
 def test_a_name_that_a_model_invented_is_made_sendable(name: str, mended: str) -> None:
     turns = obey_rules([USER, calling("a", name=name), result("a")])
@@ -156,6 +162,48 @@ def test_arguments_are_always_an_object(arguments: str, mended: dict[str, object
     assert msgspec.json.decode(turns[1].tool_calls[0].arguments) == mended
 
 
+def test_a_call_without_a_result_is_told_to_have_none() -> None:
+    turns = obey_rules([USER, calling("a", "b"), result("b", "of b")])
+    assert [turn.content for turn in turns[2:]] == [NO_RESULT, "of b"]
+    assert_rules(turns)
+    assert obey_rules([USER, calling("a")])[2].content == NO_RESULT
+
+
+def test_calls_of_several_turns_are_one_turn() -> None:
+    turns = obey_rules([USER, calling("a"), calling("b"), result("b", "of b"), result("a", "of a")])
+    assert [turn.role for turn in turns] == ["user", "assistant", "tool", "tool"]
+    assert [turn.content for turn in turns[2:]] == ["of a", "of b"]
+
+
+def test_a_result_that_names_no_call_belongs_to_the_first_without_one() -> None:
+    turns = obey_rules([USER, calling("a", "b"), result(None, "of b"), result("a", "of a")])
+    assert [turn.content for turn in turns[2:]] == ["of a", "of b"]
+
+
+def test_a_result_of_no_call_is_the_users_word() -> None:
+    stray = ChatMessage("tool", "7", tool_call_id="x", name="count")
+    assert obey_rules([USER, stray]) == (
+        ChatMessage("user", "Count the words.\n\nResult of count: 7"),
+    )
+    turns = obey_rules([USER, calling("a"), result("a"), result("a", "again")])
+    assert [turn.content for turn in turns[2:]] == ["3", BETWEEN, "Result of a tool: again"]
+
+
+def test_system_messages_become_one_in_front() -> None:
+    late = ChatMessage("system", "Be kind.")
+    blank = ChatMessage("system", " ")
+    turns = obey_rules([SYSTEM, USER, blank, ChatMessage("assistant", "Hi."), late, USER])
+    assert [turn.role for turn in turns] == ["system", "user", "assistant", "user"]
+    assert turns[0].content == "Be brief.\n\nBe kind."
+    assert obey_rules([blank, USER]) == (USER,)
+
+
+def test_a_conversation_that_an_assistant_begins_gets_a_user_before_it() -> None:
+    turns = obey_rules([SYSTEM, ChatMessage("assistant", "Hi."), USER])
+    assert [turn.content for turn in turns] == ["Be brief.", BEGIN, "Hi.", "Count the words."]
+    assert_rules(obey_rules([calling("a"), result("a")]))
+
+
 # what is refused
 
 
@@ -164,33 +212,15 @@ def test_arguments_are_always_an_object(arguments: str, mended: dict[str, object
     [
         ([], "no user message"),
         ([SYSTEM], "no user message"),
-        ([ChatMessage("assistant", "Hi.")], "begins with role 'assistant'"),
-        ([SYSTEM, calling("a"), result("a")], "begins with role 'assistant'"),
-        ([USER, SYSTEM], "system message follows role 'user'"),
-        ([USER, ChatMessage("assistant", "Hi."), SYSTEM], "system message follows"),
+        ([SYSTEM, ChatMessage("assistant", " ")], "no user message"),
+        ([ChatMessage("assistant", "Hi.")], "ends with an assistant"),
         ([USER, ChatMessage("assistant", "Hi.")], "ends with an assistant"),
-        ([USER, result("a")], "tool result follows role 'user'"),
-        ([USER, ChatMessage("assistant", "Hi."), result("a")], "tool result follows"),
-        ([USER, calling("a")], "1 tool calls have 0 results"),
-        ([USER, calling("a", "b"), result("a")], "2 tool calls have 1 results"),
-        ([USER, calling("a"), result("a"), result("a")], "1 tool calls have 2 results"),
-        ([USER, calling("a"), result("b")], "no tool result"),
-        ([USER, calling("a"), result(None)], "no tool result"),
-        ([USER, calling("a"), calling("b"), result("b")], "1 tool calls have 0 results"),
+        ([USER, ChatMessage("assistant", "Hi."), SYSTEM], "ends with an assistant"),
     ],
 )
-def test_what_cannot_be_mended_names_its_rule(messages: list[ChatMessage], rule: str) -> None:
+def test_what_asks_nothing_is_refused(messages: list[ChatMessage], rule: str) -> None:
     with pytest.raises(ModelError, match=rule):
         obey_rules(messages)
-
-
-def test_tools_on_offer_need_sendable_names() -> None:
-    good = ToolSchema("read_file", "", {})
-    check_tools([good, ToolSchema("read-file", "", {})])
-    with pytest.raises(ModelError, match="read file"):
-        check_tools([ToolSchema("read file", "", {})])
-    with pytest.raises(ModelError, match="twice"):
-        check_tools([good, good])
 
 
 # whatever comes

@@ -1,4 +1,4 @@
-"""What is sent holds exactly the fields that every back end takes."""
+"""What is sent has exactly the fields that were asked for; what is received may lack any."""
 
 from typing import Any
 
@@ -6,18 +6,26 @@ import msgspec
 import pytest
 
 from galerne.messages.chat import ChatMessage, ChatRequest, ToolCall, ToolSchema
-from galerne.models.wire import decode_completion, encode_request
+from galerne.models.dialects import Asked, dialect_named
+from galerne.models.question import Question
+from galerne.models.wire import decode_completion
+from galerne.settings import RoleSettings
 
 USER = ChatMessage("user", "Hi")
 TOOL = ToolSchema("count", "Counts.", {"type": "object", "properties": {}})
 
 
 def sent(request: ChatRequest, **options: Any) -> dict[str, Any]:
-    body: dict[str, Any] = msgspec.json.decode(
-        encode_request(
-            request, request.messages, model="m", max_tokens=100, temperature=0.0, **options
-        )
+    asked = Asked(
+        model="m",
+        messages=request.messages,
+        max_tokens=100,
+        temperature=0.0,
+        tools=request.tools,
+        tool_choice=request.tool_choice,
+        **options,
     )
+    body: dict[str, Any] = msgspec.json.decode(dialect_named("openai").encode(asked))
     return body
 
 
@@ -31,12 +39,16 @@ def test_the_least_request() -> None:
 
 
 def test_the_requests_own_limits_win() -> None:
-    body = sent(ChatRequest((USER,), max_tokens=5, temperature=0.7))
-    assert (body["max_tokens"], body["temperature"]) == (5, 0.7)
+    settings = RoleSettings(max_tokens=100, temperature=0.0)
+    question = Question(ChatRequest((USER,), max_tokens=5, temperature=0.7, seed=3), None)
+    asked = question.asked(settings, stream=False, usage=False)
+    assert (asked.max_tokens, asked.temperature, asked.seed) == (5, 0.7, 3)
+    plain = Question(ChatRequest((USER,)), None).asked(settings, stream=True, usage=True)
+    assert (plain.max_tokens, plain.temperature, plain.seed) == (100, 0.0, None)
 
 
 def test_a_stream_asks_for_its_usage() -> None:
-    body = sent(ChatRequest((USER,)), stream=True, stream_options=True)
+    body = sent(ChatRequest((USER,)), stream=True, usage=True)
     assert body["stream"] is True
     assert body["stream_options"] == {"include_usage": True}
     assert "stream_options" not in sent(ChatRequest((USER,)), stream=True)

@@ -233,8 +233,10 @@ def test_the_program_may_end_right_after_the_loop_was_left() -> None:
 def _answer_in_thread(listener: socket.socket) -> bytes:
     """What the client still sends after one task: nothing, but the end of the connection."""
     connection, _ = listener.accept()
-    with connection:
+    with connection:  # first it asks what server this is
         connection.settimeout(SECONDS)
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
         request = b""
         while b"\r\n\r\n" not in request:
             request += connection.recv(65536)

@@ -1,0 +1,42 @@
+"""llama.cpp's dialect: `tool_choice` is one of three words, and `any` is none of them (400).
+
+A certain function cannot be named, so it is the only one offered, and one `required`. Newer
+builds take `required` without enforcing it; whoever reads the answer copes with text. Errors of
+the chat template come as 400, on newer builds as 500: neither passes by itself.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import ClassVar
+
+from galerne.messages.chat import OneTool, ToolChoice
+from galerne.models.dialects.contract import Dialect, Offer, Spoken, only
+from galerne.models.mapping import Wording
+from galerne.models.wire import WireTool
+
+
+class LlamaCppDialect(Dialect):
+    """The server of llama.cpp."""
+
+    name: ClassVar[Spoken] = "llamacpp"
+    wording: ClassVar[Wording] = Wording(
+        hopeless=re.compile(r"--jinja|context size", re.IGNORECASE),
+        advice=(
+            (
+                re.compile(r"exceeds? the available context size", re.IGNORECASE),
+                "send less, or start the server with a larger -c (each slot gets its share)",
+            ),
+            (re.compile(r"--jinja", re.IGNORECASE), "start the server with --jinja"),
+        ),
+    )
+
+    def offer(self, tools: Sequence[WireTool], choice: ToolChoice) -> Offer:
+        match choice:
+            case OneTool(name):
+                return Offer(only(tools, name), "required")
+            case "auto":
+                return Offer(tuple(tools))
+            case "any":
+                return Offer(tuple(tools), "required")
+            case "none":
+                return Offer(tuple(tools), "none")
