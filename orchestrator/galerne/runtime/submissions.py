@@ -17,7 +17,7 @@ from galerne.messages.facts import PRIORITIES, JobSpec
 from galerne.messages.ids import JobId, TenantId, check_id, job_id_of_key
 from galerne.messages.requests import Submit
 
-_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[{}\[\],:]|[^\s"{}\[\],:]+', re.DOTALL)
+_TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}\[\],:]|[^\s"{}\[\],:]+', re.DOTALL)
 """Strings (the last may lack its closing quote), brackets, separators, other scalars."""
 _LEGIBLE = 200_000
 """Tokens: a hostile message is not worth more time."""

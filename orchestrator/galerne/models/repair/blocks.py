@@ -19,11 +19,11 @@ from galerne.models.repair.strings import plain_name
 from galerne.models.repair.written import Written
 
 _NAMED: Final = re.compile(
-    r"([\"'`]?[^\W\d](?:[\w./-]|\\_){0,99}+[\"'`]?)"
+    r"([\"'`]?[^\W\d](?:[\w./-]|\\_){0,99}[\"'`]?)"
     r"(?:\[CALL_ID\]\s*+([A-Za-z0-9_-]*+))?\s{0,64}+(\[ARGS\]\s*+)?(?=\{)"
 )
 _STRAY: Final = re.compile(r"[\]})\s]*+")
-_END: Final = re.compile(r"\s*+(?:(?:</s>|<\|im_end\|>|<\|eot_id\|>)\s*+)*+")
+_END: Final = re.compile(r"\s*+(?:(?:</s>|<\|im_end\|>|<\|eot_id\|>)\s*+)*")
 
 
 class Block(msgspec.Struct):

@@ -12,10 +12,10 @@ from galerne.models.repair.literals import CutError, MalformedError, Reader
 from galerne.models.repair.strings import plain_name
 from galerne.models.repair.written import Written
 
-_NAME: Final = r"[^\W\d](?:[\w.-]|\\_){0,99}+"
+_NAME: Final = r"[^\W\d](?:[\w.-]|\\_){0,99}"
 _OPENING: Final = re.compile(rf"({_NAME}|\"{_NAME}\"|'{_NAME}'|`{_NAME}`)\(")
-_KEYWORD: Final = re.compile(r"([^\W\d](?:\w|\\_)*+)\s*+[=:](?!=)")
-_BEGUN_KEYWORD: Final = re.compile(r"[^\W\d](?:\w|\\_?)*+\s*+")
+_KEYWORD: Final = re.compile(r"([^\W\d]\w*+(?:\\_\w*+)*+)\s*+[=:](?!=)")
+_BEGUN_KEYWORD: Final = re.compile(r"[^\W\d]\w*+(?:\\\w*+)*+\s*+")
 _MAX_ARGUMENTS: Final = 256
 
 

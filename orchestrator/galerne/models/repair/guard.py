@@ -23,8 +23,8 @@ from galerne.models.repair.parsed import Parsed
 _MARKS: Final = (*BEGINNINGS, FENCE)
 _MARKER: Final = re.compile("|".join(re.escape(mark) for mark in BEGINNINGS))
 _MARKER_OR_FENCE: Final = re.compile("|".join(re.escape(mark) for mark in _MARKS))
-_CALL: Final = re.compile(r"[{\[]|[\"'`]?[^\W\d](?:[\w./-]|\\_)*+[\"'`]?(?:[(\[]|\s*+\{)")
-_MAY_BE_CALL: Final = re.compile(r"[\"'`]?(?:[^\W\d](?:[\w./-]|\\_?)*+[\"'`]?\s*+)?")
+_CALL: Final = re.compile(r"[{\[]|[\"'`]?[^\W\d][\w./-]*+(?:\\_[\w./-]*+)*+[\"'`]?(?:[(\[]|\s*+\{)")
+_MAY_BE_CALL: Final = re.compile(r"[\"'`]?(?:[^\W\d][\w./-]*+(?:\\[\w./-]*+)*+[\"'`]?\s*+)?")
 _LONGEST_HEAD: Final = 300
 """More characters than the longest name has with its quotes, escapes and blanks."""
 _CLOSING: Final = "\n" + FENCE

@@ -17,7 +17,7 @@ MAX_DEPTH: Final = 64
 PENDING: Final = object()
 """Stands in an object for the value of a key that was not read to its end."""
 
-_BLANK: Final = re.compile(r"(?:\s++|#[^\n]*+)*+")
+_BLANK: Final = re.compile(r"\s*+(?:#[^\n]*+\s*+)*+")
 _NUMBER: Final = re.compile(
     r"[+-]?(?:(?:0|[1-9]\d*+(?:_\d++)*+)(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d++)?(?![\w.])", re.ASCII
 )

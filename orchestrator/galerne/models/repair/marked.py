@@ -28,12 +28,12 @@ from galerne.models.repair.strings import plain_name
 from galerne.models.repair.written import Settled, Written
 
 _CLOSERS: Final = re.compile(
-    r"(?:[\s\]}]*+<(?:/|\|/?)(?:tool_calls?|function_?calls?|function)\|?>)++"
+    r"(?:[\s\]}]*+<(?:/|\|/?)(?:tool_calls?|function_?calls?|function)\|?>)+"
 )
 _STRAY: Final = re.compile(r"[\]}]++")
 _FUNCTION_END: Final = re.compile(r"\s*+</function>")
 _NAME_ONLY: Final = re.compile(
-    r"\s*+([^\W\d](?:[\w./-]|\\_?)*+)(?P<ended>(?!\[TOOL_CALLS\])\[[\w\]\[]*+)?\s*+"
+    r"\s*+([^\W\d][\w./-]*+(?:\\[\w./-]*+)*+)(?P<ended>(?!\[TOOL_CALLS\])\[[\w\]\[]*+)?\s*+"
     r"(?=\Z|\[TOOL_CALLS\])"
 )
 _LIST: Final = re.compile(r"\[\s{0,64}\{")

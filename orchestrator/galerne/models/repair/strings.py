@@ -9,8 +9,8 @@ import re
 from typing import Final
 
 _CLOSED: Final = {
-    '"""': re.compile(r'((?:[^"\\]++|\\.|"(?!""))*+)"""', re.DOTALL),
-    "'''": re.compile(r"((?:[^'\\]++|\\.|'(?!''))*+)'''", re.DOTALL),
+    '"""': re.compile(r'((?:[^"\\]++|\\.|"(?!""))*)"""', re.DOTALL),
+    "'''": re.compile(r"((?:[^'\\]++|\\.|'(?!''))*)'''", re.DOTALL),
     '"': re.compile(r'([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL),
     "'": re.compile(r"([^'\\]*+(?:\\.[^'\\]*+)*+)'", re.DOTALL),
 }
