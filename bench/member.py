@@ -27,6 +27,7 @@ from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest, TokenUsag
 from galerne.messages.facts import Lane, PlanEnded, Planned
 from galerne.messages.plan import TaskKind
 from galerne.runtime.coordinator import Coordinator
+from galerne.runtime.ladder import Ladder, Rung
 from galerne.runtime.roles import worker_name
 from galerne.runtime.services import Services
 from galerne.runtime.spool import Spool
@@ -120,7 +121,8 @@ async def _serve(
         directory = ToolDirectory(bus)
         await directory.start()
         caller = ToolCaller(bus, settings.tools.heartbeat, time.time)
-        services = Services(bus, SaysYes(), spool, directory, caller, time.time)
+        ladder = Ladder(Rung("yes", SaysYes()))
+        services = Services(bus, ladder, spool, directory, caller, time.time)
         agent: Agent = PlanAtOnce() if role == "planner" else DoNothing()
         agents: dict[str, Agent] = dict.fromkeys(agent.kinds, agent)
         await Worker(me, agent.lane, agents, services, settings.worker).run(stop, started)

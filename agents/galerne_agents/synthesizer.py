@@ -7,7 +7,7 @@ from galerne.errors import PermanentError
 from galerne.messages.facts import Lane
 from galerne.messages.plan import TaskKind
 from galerne.planner import answer_request
-from galerne_agents.executor import LEAKED_CALL
+from galerne_agents.checks import LEAKED_CALL
 
 
 class SynthesizerAgent:

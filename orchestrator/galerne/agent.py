@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
 from galerne.messages.chat import ChatReply, ChatRequest
-from galerne.messages.facts import AnyFact, Lane, Planned, Ready
+from galerne.messages.facts import AnyFact, Lane, Moved, Planned, Ready
 from galerne.messages.ids import JobId, TenantId
 from galerne.messages.plan import TaskKind
 from galerne.messages.tools import ToolOutcome, ToolSpec
@@ -32,10 +32,19 @@ class TaskContext(Protocol):
     async def ask(
         self, request: ChatRequest, on_text: Callable[[str], None] | None = None
     ) -> ChatReply:
-        """Ask this worker's model, once and for all: the answer is journaled as the next step.
+        """Ask a model, once and for all: the answer is journaled as the next step. It is this
+        worker's own one, until `move` goes on with a larger one.
 
         `on_text` gets the text piece by piece as it arrives (on a replay, whole). Raises
         TransientError or PermanentError; the runtime retries or fails the task.
+        """
+        ...
+
+    async def move(self, reason: str) -> Moved | None:
+        """Go on with a larger model, from the next `ask` on; None: there is none.
+
+        `reason` is one line: what is wrong with the answers so far. The move is a fact of the job
+        before anything is asked there.
         """
         ...
 

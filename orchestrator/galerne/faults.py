@@ -75,6 +75,7 @@ POINTS: Final[Mapping[str, Point]] = {
     **_around("publish.claimed", "a task is claimed, its claim renewed or given back", _WORKERS),
     **_around("publish.model_step", "a model's answer is journaled", _WORKERS),
     **_around("publish.tool_step", "a tool's answer is journaled", _E),
+    **_around("publish.moved", "a task is moved to a larger model", _E),
     **_around("publish.done", "the outcome of a task is written", _WORKERS),
     **_around("publish.accounted", "a model call is reserved or settled on an account", _WORKERS),
     **_around("publish.asked", "a person is asked", _E),

@@ -55,7 +55,22 @@ Backend = Literal["auto", "mistral", "vllm", "ollama", "llamacpp", "openai"]
 """A kind of model server; `mistral` is the hosted API, `openai` any other."""
 
 
-class RoleSettings(Section, frozen=True):
+class KeyedSection(Section, frozen=True):
+    """A table with a key, which must not reach a log by way of a repr."""
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        fields = msgspec.structs.asdict(self)
+        return [
+            (name, "***" if name == "api_key" and value else value)
+            for name, value in fields.items()
+        ]
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({fields})"
+
+
+class RoleSettings(KeyedSection, frozen=True):
     """One role's model."""
 
     endpoint: str | None = None
@@ -80,17 +95,24 @@ class RoleSettings(Section, frozen=True):
     output_price: float = 0.15
     """US dollars per million tokens of an answer."""
 
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """Every field but the key, which must not reach a log by way of a repr."""
-        fields = msgspec.structs.asdict(self)
-        return [
-            (name, "***" if name == "api_key" and value else value)
-            for name, value in fields.items()
-        ]
 
-    def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
-        return f"{type(self).__name__}({fields})"
+class RungSettings(KeyedSection, frozen=True):
+    """What differs for one model of the ladder; None is what the role has that serves it."""
+
+    endpoint: str | None = None
+    """None: the planner's for the planner's model, else the executor's."""
+    model: str | None = None
+    """Its name there; None: the rung's own name, or what that server calls the same model."""
+    backend: Backend | None = None
+    api_key: str | None = None
+    """None: the role's, unless the endpoint is another one."""
+    timeout: float | None = None
+    idle_timeout: float | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    input_price: float | None = None
+    """None: the planner's for its model, the catalogue's on the hosted API, else 0."""
+    output_price: float | None = None
 
 
 class ModelsSettings(Section, frozen=True):
@@ -98,6 +120,13 @@ class ModelsSettings(Section, frozen=True):
 
     catalogue: str | None = None
     """TOML file that adds models to the catalogue, or changes some; None: only the packaged one."""
+    escalate: bool = True
+    """Whether a task whose answer fails its check goes on with a larger model."""
+    ladder: tuple[str, ...] = ("mistral-7b", "mistral-nemo", "mixtral-8x7b", "mixtral-8x22b")
+    """Those models, the smallest first; one that nobody serves is passed over. The executor's own
+    comes first, the planner's last."""
+    rungs: dict[str, RungSettings] = {}
+    """Name on the ladder → what differs for it."""
 
 
 class WorkerSettings(Section, frozen=True):
@@ -284,7 +313,7 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
                 raise InvalidSettingsError(
                     f"{variable} is not a setting; sections are {', '.join(sections)}"
                 )
-        value = _of_table(value) if isinstance(_default(section, field), dict) else value
+        value = _of_text(value, _default(section, field))
         _check_variable(variable, section, field, value)
         tables.setdefault(section, {})[field] = value
     return tables
@@ -294,8 +323,12 @@ def _default(section: str, field: str) -> Any:
     return getattr(getattr(Settings(), section), field, None)
 
 
-def _of_table(text: str) -> Any:
-    """A table in a variable is a JSON object; what is none is refused as the text that it is."""
+def _of_text(text: str, default: Any) -> Any:
+    """A list has commas, a table is a JSON object; what is none is refused as the text it is."""
+    if isinstance(default, tuple):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if not isinstance(default, dict):
+        return text
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
@@ -335,6 +368,8 @@ def _convert(tables: Overrides, source: str, *, strict: bool) -> Settings:
         raise InvalidSettingsError(f"{source}: {error}") from error
     _check_ranges(settings, source)
     _check_limits(settings.tenants, source)
+    for name, rung in settings.models.rungs.items():
+        _check_section(rung, f"models.rungs.{name}", source)
     try:
         retry_policies(settings.worker)
     except InvalidSettingsError as error:
@@ -344,15 +379,17 @@ def _convert(tables: Overrides, source: str, *, strict: bool) -> Settings:
 
 def _check_ranges(settings: Settings, source: str) -> None:
     for section in Settings.__struct_fields__:
-        for field, value in msgspec.structs.asdict(getattr(settings, section)).items():
-            if not isinstance(value, int | float) or isinstance(value, bool):
-                continue
-            may_be_zero = field in _MAY_BE_ZERO
-            if not math.isfinite(value) or value < 0 or (value == 0 and not may_be_zero):
-                least = "0 or more" if may_be_zero else "above 0"
-                raise InvalidSettingsError(
-                    f"{source}: {section}.{field} must be {least}, not {value}"
-                )
+        _check_section(getattr(settings, section), section, source)
+
+
+def _check_section(section: Section, name: str, source: str) -> None:
+    for field, value in msgspec.structs.asdict(section).items():
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            continue
+        may_be_zero = field in _MAY_BE_ZERO
+        if not math.isfinite(value) or value < 0 or (value == 0 and not may_be_zero):
+            least = "0 or more" if may_be_zero else "above 0"
+            raise InvalidSettingsError(f"{source}: {name}.{field} must be {least}, not {value}")
 
 
 def _check_limits(tenants: TenantSettings, source: str) -> None:

@@ -47,6 +47,7 @@ class Cell(msgspec.Struct, frozen=True):
 
 
 BUSY_MODEL = ("--faults", "429:every=2")
+WEAK_MODEL = ("--faults", "cannot:model=mistral-7b")
 SLOW_PLANNER = ("--faults", "slow:every=1:role=planner", "--latency", "0.15")
 SLOW_MODEL = ("--latency", "0.3")
 EFFECTS: tuple[Kind, ...] = ("once", "idempotent", "pure")
@@ -124,6 +125,8 @@ def _cell(point: str, role: Role) -> Cell:
             return Cell(point, role, scene="heir", first="spool.synced")
         case "give_back" | "retry.lane":
             return Cell(point, role, ("counting",), stand_in=BUSY_MODEL)
+        case "publish.moved":
+            return Cell(point, role, ("counting",), stand_in=WEAK_MODEL)
         case "renew" if role == "planner":
             return Cell(point, role, ("slow",), stand_in=SLOW_PLANNER)
         case _:

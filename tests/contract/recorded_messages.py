@@ -348,6 +348,61 @@ FACTS: dict[str, Expected] = {
         ),
         "done.4",
     ),
+    "model_step-complaint": _fact(
+        facts.ModelStep(
+            task=TaskId("4"),
+            n=2,
+            message=ChatMessage("assistant", '[{"name": "calculate", "arg'),
+            model="mistral-7b",
+            finish="length",
+            usage=TokenUsage(prompt_tokens=420, completion_tokens=60),
+            usd=0.000072,
+            input_price=0.15,
+            output_price=0.15,
+            complaint="The call of calculate broke off; make it again, whole.",
+        ),
+        "step.4.2",
+    ),
+    "moved": _fact(
+        facts.Moved(
+            task=TaskId("4"),
+            n=1,
+            from_model="mistral-7b",
+            to_model="mistral-nemo",
+            reason="the answer is not JSON",
+            at=1795374003.0,
+        ),
+        "moved.4.1",
+    ),
+    "planned-checked": _fact(
+        facts.Planned(
+            revision=1,
+            n=4,
+            task=_task(
+                "4",
+                instruction="Name the longest of them",
+                output={"type": "string"},
+                check="contains:.md",
+            ),
+        ),
+        "plan.1.4",
+    ),
+    "ended-compared": _fact(
+        facts.Ended(
+            status="succeeded",
+            usage=plan.Usage(
+                models={
+                    "mistral-7b": plan.ModelUsage(3, 1200, 90, 0.0001935, 0.15, 0.15),
+                    "mixtral-8x22b": plan.ModelUsage(2, 900, 200, 0.00075, 0.5, 1.5),
+                },
+                tool_calls=1,
+            ),
+            at=1795374005.0,
+            result="README.md is the longest.",
+            would_have=plan.WouldHave("mixtral-8x22b", 0.001485),
+        ),
+        "end",
+    ),
     "asked-approval": _fact(
         facts.Asked(
             task=TaskId("4"),

@@ -47,7 +47,8 @@ from galerne.messages.requests import Cancel, Command, Decide, Submit
 from galerne.messages.subjects import JobAddress
 from galerne.messages.tools import ToolResult
 from galerne.runtime.coordinator import Coordinator
-from galerne.runtime.services import Model, Services
+from galerne.runtime.ladder import Ladder, Model, Rung
+from galerne.runtime.services import Services
 from galerne.runtime.spool import Spool
 from galerne.runtime.tool_caller import ToolCaller
 from galerne.runtime.tool_directory import ToolDirectory
@@ -268,8 +269,13 @@ class Fleet:
         settings: Settings | None = None,
         clock: Callable[[], float] = time.time,
         prices: Prices | None = None,
+        above: Mapping[str, Model] | None = None,
+        above_prices: Mapping[str, Prices] | None = None,
     ) -> Member:
-        """A worker of a lane; one function does its `agent` tasks."""
+        """A worker of a lane; one function does its `agent` tasks.
+
+        `above` are the models of its ladder, above its own, which is called `scripted` there.
+        """
         agents = {"agent": agent(doing)} if callable(doing) else dict(doing)
         own = settings or self.settings
 
@@ -280,9 +286,13 @@ class Fleet:
                 directory = ToolDirectory(bus)
                 await directory.start()
                 caller = ToolCaller(bus, own.tools.heartbeat, clock)
-                asked = model or ScriptedModel()
                 priced = prices or Prices()
-                services = Services(bus, asked, spool, directory, caller, clock, priced)
+                larger = [
+                    Rung(name, one, (above_prices or {}).get(name, priced))
+                    for name, one in (above or {}).items()
+                ]
+                ladder = Ladder(Rung("scripted", model or ScriptedModel(), priced), larger)
+                services = Services(bus, ladder, spool, directory, caller, clock)
                 member.worker = worker = Worker(member.name, lane, agents, services, own.worker)
                 await worker.run(member.stop, member.started)
             finally:

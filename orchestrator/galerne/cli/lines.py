@@ -6,6 +6,7 @@ waits for a person is not: its question is told, with the command that settles i
 """
 
 from galerne.cli.questions import asked_text, decided_text, name_of, settle_text
+from galerne.cli.spending import moved_text
 from galerne.cli.text import how_text, one_line, seconds_text
 from galerne.core.asks import PARKED
 from galerne.core.state import JobState, TaskTimes
@@ -17,6 +18,7 @@ from galerne.messages.facts import (
     Decided,
     Done,
     Ended,
+    Moved,
     PlanEnded,
     Planned,
     Submitted,
@@ -35,6 +37,8 @@ class Lines:
         """What to say about `fact`, with `state` as it is after it; None: nothing."""
         if isinstance(fact, Claimed):
             return self._claim(fact, state)
+        if isinstance(fact, Moved):
+            return moved_text(fact)
         return _change(fact, state)
 
     def _claim(self, claim: Claimed, state: JobState) -> str | None:

@@ -109,8 +109,14 @@ def environment(settings: "Settings") -> dict[str, str]:
     for section in settings.__struct_fields__:
         for field, value in msgspec.structs.asdict(getattr(settings, section)).items():
             if value is not None:
-                text = (
-                    msgspec.json.encode(value).decode() if isinstance(value, dict) else str(value)
-                )
-                variables[f"GALERNE_{section}_{field}".upper()] = text
+                variables[f"GALERNE_{section}_{field}".upper()] = _variable(value)
     return variables
+
+
+def _variable(value: Any) -> str:
+    """As `load_settings` reads it from a variable."""
+    import msgspec
+
+    if isinstance(value, dict):
+        return msgspec.json.encode(value).decode()
+    return ",".join(value) if isinstance(value, tuple) else str(value)

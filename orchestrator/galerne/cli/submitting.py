@@ -11,6 +11,7 @@ from galerne.cli.following import follow
 from galerne.cli.output import answer, document, note
 from galerne.cli.prompting import Prompter, is_at_a_terminal
 from galerne.cli.screen import screen
+from galerne.cli.spending import models_text
 from galerne.cli.text import how_text, one_line, partial_text, result_text
 from galerne.client import Client, Job
 from galerne.client.blobs import stand_ins
@@ -109,6 +110,8 @@ def conclude(view: JobView, *, as_json: bool) -> int:
         answer(result_text(view))
     elif found := partial_text(view):
         answer(found)
+    if not as_json and (spent := models_text(view.usage, view.would_have)):
+        note(spent)
     if view.status == "succeeded":
         return SUCCEEDED
     note(f"job {view.id} {how_text(view.status)}: {one_line(view.error or 'no reason given')}")

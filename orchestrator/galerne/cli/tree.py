@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from galerne.cli.questions import asked_text, name_of, settle_text
-from galerne.cli.spending import limits_text
+from galerne.cli.spending import limits_text, model_lines, models_text, moved_text
 from galerne.cli.text import (
     count_text,
     money_text,
@@ -34,6 +34,7 @@ from galerne.cli.text import (
     seconds_text,
 )
 from galerne.core.view import JobView, TaskStatus, TaskView
+from galerne.messages.facts import Moved
 from galerne.messages.ids import TaskId
 
 _MARKS: dict[str, tuple[str, str]] = {
@@ -62,6 +63,8 @@ _IMPORTANCE: tuple[TaskStatus, ...] = (
 _HEAD_AND_FOOT = 3
 """Lines beside the tasks: the goal, the summary, and one that stays free for the cursor."""
 _LEAST_ROOM = 3
+_MOVES = 6
+"""Moves to larger models that stand under the tree of a job that was followed; `show` has all."""
 
 
 def job_tree(view: JobView, *, height: int | None = None, result: bool = False) -> RenderableType:
@@ -70,20 +73,24 @@ def job_tree(view: JobView, *, height: int | None = None, result: bool = False) 
     doubtful = {ask.task for ask in view.asks if ask.what == "doubt"}
     lines: list[RenderableType] = [Text(one_line(view.goal) or view.id, style="bold", **_ONE_LINE)]
     if height is None:
-        lines += [_table(view.tasks, doubtful), *map(_error, failed), *_asks(view, len(view.asks))]
+        moves = _moves(view, None if result else _MOVES)
+        lines += [_table(view.tasks, doubtful), *moves, *map(_error, failed)]
+        lines += _asks(view, len(view.asks))
     else:
         room = max(_LEAST_ROOM, height - _HEAD_AND_FOOT - bool(limits_text(view)))
         asks = _asks(view, room // 8, **_ONE_LINE)
         errors = failed[: (room - len(asks)) // 4]
-        shown, hidden = fit(view.tasks, room - len(errors) - len(asks))
+        moving = [task.moves[-1] for task in view.tasks if task.moves and task.status == "running"]
+        moves = [_moved(move, **_ONE_LINE) for move in moving[: room // 4]]
+        shown, hidden = fit(view.tasks, room - len(errors) - len(asks) - len(moves))
         lines.append(_table(shown, doubtful))
         lines += [_folded(hidden)] if hidden else []
-        lines += [_error(task, **_ONE_LINE) for task in errors] + asks
+        lines += [*moves, *(_error(task, **_ONE_LINE) for task in errors), *asks]
     lines.append(_summary(view, {} if height is None else _ONE_LINE))
     if limits := limits_text(view):
         lines.append(Text(f"  {limits}", style="dim", **_ONE_LINE))
     if result:
-        lines += _result(view)
+        lines += [*_models(view), *_result(view)]
     return Group(*lines)
 
 
@@ -145,7 +152,8 @@ def _remarks(task: TaskView) -> list[str]:
     needs = "← " + ",".join(one_line(need, 64) for need in task.needs) if task.needs else ""
     tries = task.attempt - task.resumed
     attempt = f"try {tries}" if tries > 1 else ""
-    return [remark for remark in (attempt, needs) if remark]
+    larger = f"↑ {one_line(task.moves[-1].to_model, 64)}" if task.moves else ""
+    return [remark for remark in (attempt, larger, needs) if remark]
 
 
 def _folded(tasks: Sequence[TaskView]) -> Text:
@@ -157,6 +165,27 @@ def _folded(tasks: Sequence[TaskView]) -> Text:
 def _error(task: TaskView, **layout: Any) -> Text:
     text = f"✗ {one_line(task.id, 64)}: {one_line(task.error or '')}"
     return Text(text, style="red", **layout)
+
+
+def _moved(move: Moved, **layout: Any) -> Text:
+    return Text(f"↑ {moved_text(move)}", style="yellow", **layout)
+
+
+def _moves(view: JobView, most: int | None) -> list[RenderableType]:
+    moves = [move for task in view.tasks for move in task.moves]
+    lines: list[RenderableType] = [_moved(move) for move in moves[:most]]
+    if len(moves) > len(lines):
+        more = f"↑ … and {len(moves) - len(lines)} more moves: galerne show {view.id}"
+        lines.append(Text(more, style="dim", **_ONE_LINE))
+    return lines
+
+
+def _models(view: JobView) -> list[RenderableType]:
+    """What each model has done, and what one alone had cost."""
+    lines = model_lines(view.usage)
+    if len(lines) > 1:
+        lines.append(models_text(view.usage, view.would_have))
+    return [Text(f"  {line}", style="dim") for line in lines]
 
 
 def _asks(view: JobView, most: int, **layout: Any) -> list[RenderableType]:

@@ -13,6 +13,7 @@ from galerne.messages.facts import (
     Done,
     Ended,
     ModelStep,
+    Moved,
     Ready,
     ToolStep,
 )
@@ -73,7 +74,7 @@ def comparable(fact: AnyFact) -> AnyFact:
         case Done(outcome=outcome):
             changes = {"at": 0.0, "usage": Usage(), "outcome": _without_words(outcome)}
         case Ended():
-            changes = {"at": 0.0, "usage": Usage(), "error": None}
+            changes = {"at": 0.0, "usage": Usage(), "would_have": None, "error": None}
         case _:
             pass
     return msgspec.structs.replace(fact, **changes)
@@ -106,5 +107,5 @@ def decided_at(fact: AnyFact, stored: float) -> float:
 
 
 def wakes(fact: AnyFact) -> bool:
-    """Whether coordinators hear of it: not of their own `ready`, of claims, steps and accounts."""
-    return not isinstance(fact, Ready | Claimed | ModelStep | ToolStep | Accounted)
+    """Whether coordinators hear of it: not of their own `ready` and of what workers note."""
+    return not isinstance(fact, Ready | Claimed | ModelStep | ToolStep | Moved | Accounted)

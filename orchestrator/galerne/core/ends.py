@@ -9,8 +9,11 @@ The first of them that holds is the job's end.
 import math
 from typing import Any
 
+import msgspec
+
 from galerne.core.shorten import shorten
 from galerne.core.state import JobState
+from galerne.core.usage import would_have
 from galerne.errors import PermanentError
 from galerne.messages.facts import AnyFact, Ended, JobSpec, JobStatus, Planned
 from galerne.messages.ids import ANSWER_TASK, plan_task
@@ -31,7 +34,7 @@ def ended(state: JobState, job: JobSpec, now: float) -> Ended | None:
     answer = state.done.get(ANSWER_TASK)
     if answer is not None and isinstance(answer.outcome, Succeeded):
         value = answer.outcome.value
-        return Ended(status="succeeded", usage=state.usage(), at=now, result=value)
+        return _with_usage(state, Ended(status="succeeded", usage=Usage(), at=now, result=value))
     if len(state.failed) > len(state.out_of_budget) or _is_stuck(state):
         return _end(state, "failed", now, _why_failed(state))
     if job.deadline is not None and now >= job.deadline:
@@ -68,7 +71,15 @@ def _end(state: JobState, status: JobStatus, now: float, why: str) -> Ended:
     result: Any = None
     if status in {"budget_exhausted", "deadline_exceeded"}:
         result = {"results": _fitted_results(state)}
-    return Ended(status=status, usage=state.usage(), at=now, error=why, result=result)
+    end = Ended(status=status, usage=Usage(), at=now, error=why, result=result)
+    return _with_usage(state, end)
+
+
+def _with_usage(state: JobState, end: Ended) -> Ended:
+    used = state.usage()
+    planning = state.done.get(plan_task(1))
+    instead = would_have(planning.usage, used) if planning else None
+    return msgspec.structs.replace(end, usage=used, would_have=instead)
 
 
 def _fitted_results(state: JobState) -> dict[str, Any]:

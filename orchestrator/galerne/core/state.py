@@ -24,6 +24,7 @@ from galerne.messages.facts import (
     Ended,
     JobSpec,
     ModelStep,
+    Moved,
     PlanEnded,
     Planned,
     Ready,
@@ -53,6 +54,7 @@ class JobState(msgspec.Struct):
     ready: dict[TaskId, Ready] = {}
     claims: dict[TaskId, Claimed] = {}
     steps: dict[tuple[TaskId, int], Step] = {}
+    moves: dict[tuple[TaskId, int], Moved] = {}
     done: dict[TaskId, Done] = {}
     asks: Asks = msgspec.field(default_factory=Asks)
     account: Accounted | None = None
@@ -115,7 +117,7 @@ class JobState(msgspec.Struct):
         return total
 
 
-def fold(state: JobState, fact: AnyFact, at: float) -> None:  # noqa: C901 - one case a fact
+def fold(state: JobState, fact: AnyFact, at: float) -> None:  # noqa: C901, PLR0912 - one case a fact
     """Put `fact`, stored at Unix time `at`, into `state`."""
     match fact:
         case Submitted(job=job, at=submitted_at):
@@ -130,6 +132,8 @@ def fold(state: JobState, fact: AnyFact, at: float) -> None:  # noqa: C901 - one
             _fold_claimed(state, fact, task_id, at)
         case ModelStep(task=task_id, n=n) | ToolStep(task=task_id, n=n):
             state.steps[task_id, n] = fact
+        case Moved(task=task_id, n=n):
+            state.moves[task_id, n] = fact
         case Done():
             _fold_done(state, fact, at)
         case Asked(task=task_id) | Decided(task=task_id):

@@ -5,10 +5,10 @@ from typing import Any, Literal
 import msgspec
 
 from galerne.core.state import JobState, TaskTimes
-from galerne.core.usage import step_usage
-from galerne.messages.facts import Accounted, Asked, JobStatus, Ready
-from galerne.messages.ids import TaskId
-from galerne.messages.plan import Budget, Failed, Succeeded, TaskSpec, Usage
+from galerne.core.usage import step_usage, would_have
+from galerne.messages.facts import Accounted, Asked, JobStatus, Moved, Ready
+from galerne.messages.ids import TaskId, plan_task
+from galerne.messages.plan import Budget, Failed, Succeeded, TaskSpec, Usage, WouldHave
 
 TaskStatus = Literal["waiting", "ready", "running", "asking", "succeeded", "failed", "cancelled"]
 """`asking` waits for a person (`JobView.asks`)."""
@@ -18,7 +18,8 @@ class TaskView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One task. `seconds` runs from the first claim to the outcome (or to now).
 
     `resumed` says after how many answers of people it was queued again; the attempts that those
-    questions ended are in `attempt`, and nothing was wrong with them.
+    questions ended are in `attempt`, and nothing was wrong with them. `moves` are the models that
+    it went on to, in order.
     """
 
     id: TaskId
@@ -31,6 +32,7 @@ class TaskView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     resumed: int = 0
     by: str | None = None
     seconds: float | None = None
+    moves: tuple[Moved, ...] = ()
     usage: Usage = Usage()
     result: Any = None
     error: str | None = None
@@ -40,7 +42,8 @@ class JobView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One job. `status` is `queued` until a coordinator has admitted it.
 
     `asks` are the open questions, oldest first. `account` is what counts against the `budget`:
-    spent and reserved; `started` counts the planned tasks that do.
+    spent and reserved; `started` counts the planned tasks that do. `would_have` is what the tokens
+    used so far had cost on the planner's model alone.
     """
 
     id: str
@@ -56,6 +59,7 @@ class JobView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     started: int = 0
     deadline: float | None = None
     usage: Usage = Usage()
+    would_have: WouldHave | None = None
     result: Any = None
     error: str | None = None
 
@@ -65,8 +69,9 @@ def view(state: JobState, job: str, tenant: str, now: float) -> JobView:
     ended = state.ended
     until = ended.at if ended else now
     status = ended.status if ended else ("running" if state.job else "queued")
-    spent = _spent(state)
-    tasks = tuple(_task(state, task, spec, until, spent) for task, spec in _tasks(state))
+    spent, moves = _spent(state), _moves(state)
+    tasks = tuple(_task(state, task, spec, until, spent, moves) for task, spec in _tasks(state))
+    used = _total(tasks)
     return JobView(
         id=job,
         tenant=tenant,
@@ -80,7 +85,8 @@ def view(state: JobState, job: str, tenant: str, now: float) -> JobView:
         account=state.account,
         started=len(state.started),
         deadline=state.job.deadline if state.job else None,
-        usage=_total(tasks),
+        usage=used,
+        would_have=_would_have(tasks, used),
         result=ended.result if ended else None,
         error=ended.error if ended else None,
     )
@@ -96,7 +102,12 @@ def _tasks(state: JobState) -> list[tuple[TaskId, TaskSpec]]:
 
 
 def _task(
-    state: JobState, task: TaskId, spec: TaskSpec, until: float, spent: dict[TaskId, Usage]
+    state: JobState,
+    task: TaskId,
+    spec: TaskSpec,
+    until: float,
+    spent: dict[TaskId, Usage],
+    moves: dict[TaskId, list[Moved]],
 ) -> TaskView:
     times = state.times.get(task, TaskTimes())
     claim, done = state.claims.get(task), state.done.get(task)
@@ -114,6 +125,7 @@ def _task(
         resumed=state.resumed.get(task, 0),
         by=done.by if done else (claim.by if claim else None),
         seconds=None if started is None else max(0.0, finished - started),
+        moves=tuple(moves.get(task, ())),
         usage=done.usage if done else spent.get(task, Usage()),
         result=outcome.value if isinstance(outcome, Succeeded) else None,
         error=outcome.message if isinstance(outcome, Failed) else None,
@@ -141,6 +153,18 @@ def _spent(state: JobState) -> dict[TaskId, Usage]:
         if task not in state.done:
             spent[task] = spent.get(task, Usage()).plus(step_usage(step))
     return spent
+
+
+def _moves(state: JobState) -> dict[TaskId, list[Moved]]:
+    moves: dict[TaskId, list[Moved]] = {}
+    for _, move in sorted(state.moves.items()):
+        moves.setdefault(move.task, []).append(move)
+    return moves
+
+
+def _would_have(tasks: tuple[TaskView, ...], used: Usage) -> WouldHave | None:
+    planning = next((task.usage for task in tasks if task.id == plan_task(1)), Usage())
+    return would_have(planning, used)
 
 
 def _total(tasks: tuple[TaskView, ...]) -> Usage:

@@ -64,10 +64,15 @@ class TokenUsage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ChatReply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A whole answer. `finish` is the back end's finish_reason; `id` is its response id."""
+    """A whole answer. `finish` is the back end's finish_reason; `id` is its response id.
+
+    `complaint` is a sentence for the model about calls that it wrote as text and that could not be
+    read; empty where there is nothing to complain of.
+    """
 
     message: ChatMessage
     model: str
     finish: str = "stop"
     usage: TokenUsage = TokenUsage()
     id: str = ""
+    complaint: str = ""

@@ -10,7 +10,7 @@ import msgspec
 
 from galerne.messages.chat import ChatMessage, TokenUsage
 from galerne.messages.ids import JobId, TaskId, TenantId
-from galerne.messages.plan import Budget, Outcome, Rejected, TaskSpec, Usage
+from galerne.messages.plan import Budget, Outcome, Rejected, TaskSpec, Usage, WouldHave
 
 Priority = Literal["high", "normal", "low"]
 Lane = Literal["planner", "executor"]
@@ -105,7 +105,8 @@ class Claimed(Fact, frozen=True, tag="claimed"):
 class ModelStep(Fact, frozen=True, tag="model_step"):
     """One finished model turn. `response_id` is the back end's; `latency_s` is in seconds.
 
-    `usd` is what it cost by the prices that its worker knows.
+    `usd` is what it cost by the prices that its worker knows, which stand beside it in US dollars
+    per million tokens. `complaint` is the reply's (`chat.ChatReply`).
     """
 
     task: TaskId
@@ -117,6 +118,9 @@ class ModelStep(Fact, frozen=True, tag="model_step"):
     response_id: str = ""
     latency_s: float = 0.0
     usd: float = 0.0
+    input_price: float | None = None
+    output_price: float | None = None
+    complaint: str = ""
 
 
 class ToolStep(Fact, frozen=True, tag="tool_step"):
@@ -136,6 +140,21 @@ class ToolStep(Fact, frozen=True, tag="tool_step"):
 
 
 Step = ModelStep | ToolStep
+
+
+class Moved(Fact, frozen=True, tag="moved"):
+    """A task goes on with another model: its `n`-th move (from 1), before the first call there.
+
+    Both models are named as the settings name them. `reason` is one line: what was wrong with the
+    answers of the one that it leaves.
+    """
+
+    task: TaskId
+    n: int
+    from_model: str = msgspec.field(name="from")
+    to_model: str = msgspec.field(name="to")
+    reason: str
+    at: float
 
 
 class Done(Fact, frozen=True, tag="done"):
@@ -222,7 +241,7 @@ class Ended(Fact, frozen=True, tag="ended"):
     """The last fact of a job; `error` is one line where the status is not `succeeded`.
 
     `result` is the answer; where a budget or the time ran out, `{"results": {task: value}}` of the
-    tasks that were finished.
+    tasks that were finished. `would_have` is what its tokens had cost on the planner's model alone.
     """
 
     status: JobStatus
@@ -230,6 +249,7 @@ class Ended(Fact, frozen=True, tag="ended"):
     at: float
     result: Any = None
     error: str | None = None
+    would_have: WouldHave | None = None
 
 
 AnyFact = (
@@ -240,6 +260,7 @@ AnyFact = (
     | Claimed
     | ModelStep
     | ToolStep
+    | Moved
     | Done
     | Asked
     | Decided

@@ -18,7 +18,9 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     belong to a tool task; inside `args`, `{"$ref": "2.words"}` stands for a field of task 2's
     result and `{{2}}` inside a text for the result itself. `timeout` is in seconds from the moment
     that the task may start. With `approve` a person is asked before it starts. `output` is the JSON
-    Schema of the value that a person gives to an `ask` task (None: any JSON value).
+    Schema of the value that a person gives to an `ask` task (None: any JSON value), or that the
+    model of an agent task answers with (None: text). `check` names what the text of an agent task
+    has to pass (`core.validators`).
     """
 
     id: TaskId
@@ -31,6 +33,7 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     timeout: float | None = None
     approve: bool = False
     output: dict[str, Any] | None = None
+    check: str | None = None
 
 
 class Budget(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -77,12 +80,32 @@ Outcome = Succeeded | Failed
 
 
 class ModelUsage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one model has cost so far; `usd` by the prices of the settings of its worker."""
+    """What one model has cost so far; `usd` by the prices of the settings of its worker.
+
+    Those prices, in US dollars per million tokens, are beside it (None: not known; of several the
+    highest).
+    """
 
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     usd: float = 0.0
+    input_price: float | None = None
+    output_price: float | None = None
+
+    def plus(self, other: "ModelUsage") -> "ModelUsage":
+        return ModelUsage(
+            calls=self.calls + other.calls,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            usd=self.usd + other.usd,
+            input_price=_higher(self.input_price, other.input_price),
+            output_price=_higher(self.output_price, other.output_price),
+        )
+
+
+def _higher(one: float | None, other: float | None) -> float | None:
+    return max((price for price in (one, other) if price is not None), default=None)
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -94,13 +117,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     def plus(self, other: "Usage") -> "Usage":
         models = dict(self.models)
         for name, used in other.models.items():
-            had = models.get(name, ModelUsage())
-            models[name] = ModelUsage(
-                calls=had.calls + used.calls,
-                prompt_tokens=had.prompt_tokens + used.prompt_tokens,
-                completion_tokens=had.completion_tokens + used.completion_tokens,
-                usd=had.usd + used.usd,
-            )
+            models[name] = models.get(name, ModelUsage()).plus(used)
         return Usage(models=models, tool_calls=self.tool_calls + other.tool_calls)
 
     @property
@@ -114,3 +131,14 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def usd(self) -> float:
         return sum(m.usd for m in self.models.values())
+
+
+class WouldHave(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a job's tokens had cost on one model alone, the one that planned it.
+
+    `usd` is by that model's prices; None where it has none, as one's own machine may: then only
+    the tokens can be compared.
+    """
+
+    model: str
+    usd: float | None = None

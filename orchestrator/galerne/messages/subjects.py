@@ -20,6 +20,7 @@ from galerne.messages.facts import (
     Ended,
     Lane,
     ModelStep,
+    Moved,
     PlanEnded,
     Planned,
     Priority,
@@ -70,6 +71,8 @@ def fact_name(fact: AnyFact) -> str:  # noqa: C901, PLR0912 - one case a fact
             return f"run.{task_id}"
         case ModelStep(task=task_id, n=n) | ToolStep(task=task_id, n=n):
             return f"step.{task_id}.{n}"
+        case Moved(task=task_id, n=n):
+            return f"moved.{task_id}.{n}"
         case Done(task=task_id):
             return f"done.{task_id}"
         case Asked(task=task_id, n=n, round=round_):

@@ -21,6 +21,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from galerne.core.answers import check_schema
+from galerne.core.validators import NAMES, check_name
 from galerne.errors import InvalidInputError
 from galerne.messages.ids import TaskId, is_id, is_reserved
 from galerne.messages.plan import Rejected, TaskSpec
@@ -140,7 +141,14 @@ def _agent_task(
     allowed: tuple[str, ...] | None = None
     if "tools" in fields:
         allowed = tuple(_tool(name, tools).name for name in _listed(fields["tools"], "tools"))
-    return TaskSpec(id=task_id, kind="agent", instruction=instruction, tools=allowed)
+    return TaskSpec(
+        id=task_id,
+        kind="agent",
+        instruction=instruction,
+        tools=allowed,
+        output=_output(fields.get("output")),
+        check=_named_check(fields.get("check")),
+    )
 
 
 def _tool_task(
@@ -162,9 +170,25 @@ def _tool_task(
 def _ask_task(task_id: TaskId, instruction: str, fields: Mapping[str, Any]) -> TaskSpec:
     if not instruction:
         raise _RefusedError("instruction is empty: write the question that a person is to answer")
-    output = fields.get("output")
+    output = _output(fields.get("output"))
+    return TaskSpec(id=task_id, kind="ask", instruction=instruction, output=output)
+
+
+def _named_check(check: Any) -> str | None:
+    if check is None:
+        return None
+    if not isinstance(check, str):
+        raise _RefusedError(f"check must be a text, one of {', '.join(NAMES)}")
+    try:
+        check_name(check)
+    except InvalidInputError as error:
+        raise _RefusedError(f"check: {error}") from error
+    return check
+
+
+def _output(output: Any) -> dict[str, Any] | None:
     if output is None:
-        return TaskSpec(id=task_id, kind="ask", instruction=instruction)
+        return None
     try:
         schema = msgspec.convert(output, dict[str, Any])
         check_schema(schema)
@@ -172,7 +196,7 @@ def _ask_task(task_id: TaskId, instruction: str, fields: Mapping[str, Any]) -> T
         raise _RefusedError('output must be a JSON Schema, like {"type": "integer"}') from error
     except InvalidInputError as error:
         raise _RefusedError(f"output: {error}") from error
-    return TaskSpec(id=task_id, kind="ask", instruction=instruction, output=schema)
+    return schema
 
 
 def _with_limits(task: TaskSpec, fields: Mapping[str, Any]) -> TaskSpec:

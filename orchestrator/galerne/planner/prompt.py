@@ -16,7 +16,7 @@ from galerne.messages.plan import Rejected, TaskSpec
 from galerne.messages.tools import ToolSpec
 from galerne.planner.sections import as_text, messages, one_line, section
 
-PLANNER_PROMPT: Final = "planner.v2.md"
+PLANNER_PROMPT: Final = "planner.v3.md"
 ANSWER_PROMPT: Final = "answer.v1.md"
 _MAX_HEADING: Final = 200
 _MAX_DESCRIPTION: Final = 160
@@ -67,6 +67,8 @@ def task_line(task: TaskSpec) -> str:
         fields["tools"] = task.tools
     if task.output is not None:
         fields["output"] = task.output
+    if task.check is not None:
+        fields["check"] = task.check
     if task.timeout is not None:
         fields["timeout"] = task.timeout
     if task.approve:

@@ -13,6 +13,7 @@ from galerne.bus.mapping import ConflictError
 from galerne.core.budget import (
     Exhausted,
     Paid,
+    Prices,
     Wait,
     forfeit,
     hold_name,
@@ -65,7 +66,7 @@ class Account:
         self._attempt = attempt
         self._paid = paid
 
-    async def reserve(self, n: int, request: ChatRequest) -> None:
+    async def reserve(self, n: int, request: ChatRequest, prices: Prices) -> None:
         """Hold what step `n` may cost, waiting while others hold what may come free.
 
         Raises BudgetExhaustedError, TransientError (BusyError where that takes too long).
@@ -80,7 +81,7 @@ class Account:
                 await self._append(spent, sequence)
                 continue
             now = self._services.clock()
-            hold = self._hold(request, now)
+            hold = self._hold(request, prices, now)
             match reserve(entry, self._budget, self._name(n), hold, now):
                 case Accounted() as wanted:
                     if wanted is entry or await self._append(wanted, sequence):
@@ -118,9 +119,9 @@ class Account:
     def _name(self, n: int) -> str:
         return hold_name(self._task, n, self._attempt)
 
-    def _hold(self, request: ChatRequest, now: float) -> Hold:
+    @staticmethod
+    def _hold(request: ChatRequest, prices: Prices, now: float) -> Hold:
         """The most that a call can cost: no token is shorter than a byte."""
-        prices = self._services.prices
         size = len(encode(request.messages)) + len(encode(request.tools))
         prompt = size + TEMPLATE * (len(request.messages) + len(request.tools))
         answer = request.max_tokens or prices.max_tokens

@@ -13,7 +13,7 @@ import anyio
 
 from galerne.errors import GalerneError, TransientError, UnavailableError
 from galerne.messages.chat import ChatReply, ChatRequest
-from galerne.messages.facts import AnyFact, Planned, Ready
+from galerne.messages.facts import AnyFact, Moved, Planned, Ready
 from galerne.messages.ids import JobId, TenantId
 from galerne.messages.plan import Usage
 from galerne.messages.subjects import JobAddress
@@ -21,6 +21,7 @@ from galerne.messages.tools import ToolOutcome, ToolSpec
 from galerne.runtime.journal import Journal
 from galerne.runtime.lease import Lease
 from galerne.runtime.model_step import ModelSteps
+from galerne.runtime.moves import Moves
 from galerne.runtime.questions import Questions
 from galerne.runtime.services import Services
 from galerne.runtime.tool_step import ToolSteps
@@ -44,7 +45,8 @@ class Attempt:
         task = ready.task.id
         self._journal = Journal(services, address, task)
         self._questions = Questions(services.facts, address, task, services.clock, ask_timeout)
-        self._models = ModelSteps(services, address, ready, lease, self._journal)
+        self._moves = Moves(services, address, task, lease)
+        self._models = ModelSteps(services, address, ready, lease, self._journal, self._moves)
         self._tools = ToolSteps(services, address, ready, lease, self._journal, self._questions)
         self._step = 0
         self._writing = 0
@@ -70,6 +72,9 @@ class Attempt:
         self, request: ChatRequest, on_text: Callable[[str], None] | None = None
     ) -> ChatReply:
         return await self._models.ask(self._next_step(), request, on_text)
+
+    async def move(self, reason: str) -> Moved | None:
+        return await self._moves.move(reason)
 
     async def call(self, call_id: str, tool: str, arguments: dict[str, Any]) -> ToolOutcome:
         return await self._tools.call(self._next_step(), call_id, tool, arguments)
@@ -109,6 +114,7 @@ class Attempt:
         asked = (f"ask.{task.id}.>", f"decided.{task.id}.>")
         if self.attempt > 1:
             await self._journal.load()
+            await self._moves.load()
             await self._models.load()
         if self.attempt > 1 or task.approve:
             first, second = (subjects.job(self._address, rest) for rest in asked)

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable
 from functools import partial
 
+from galerne.core.budget import Prices
 from galerne.errors import (
     BudgetExhaustedError,
     GalerneError,
@@ -26,6 +27,7 @@ from galerne.messages.subjects import JobAddress
 from galerne.runtime.account import Account
 from galerne.runtime.journal import Journal, diverged
 from galerne.runtime.lease import Lease
+from galerne.runtime.moves import Moves
 from galerne.runtime.services import Services
 
 FREE = (UnavailableError, RateLimitedError, ModelError)
@@ -35,7 +37,7 @@ OnText = Callable[[str], None]
 
 
 class ModelSteps:
-    """Asks the worker's model for one task's attempt."""
+    """Asks a model for one task's attempt: the one that the task has been moved to."""
 
     def __init__(
         self,
@@ -44,12 +46,14 @@ class ModelSteps:
         ready: Ready,
         lease: Lease,
         journal: Journal,
+        moves: Moves,
     ) -> None:
         self._services = services
         self._address = address
         self._task = ready.task.id
         self._lease = lease
         self._journal = journal
+        self._moves = moves
         self._account = Account(
             services, address, ready.budget, self._task, lease.attempt, self._paid
         )
@@ -69,13 +73,14 @@ class ModelSteps:
         return reply
 
     async def _ask(self, n: int, request: ChatRequest, on_text: OnText | None) -> ChatReply:
-        await self._reserve(n, request)
+        rung = self._moves.rung()
+        await self._reserve(n, request, rung.prices)
         started = self._services.clock()
         key = f"{self._address.job}.{self._task}.{n}"
         try:
             heard = None if on_text is None else partial(self._hear, on_text)
             reach("model.request")
-            reply = await self._services.model.ask(request, on_text=heard, key=key)
+            reply = await rung.model.ask(request, on_text=heard, key=key)
             reach("model.answered")
         except FREE:
             await self._account.release(n)
@@ -94,17 +99,20 @@ class ModelSteps:
             usage=usage,
             response_id=reply.id,
             latency_s=round(self._services.clock() - started, 4),
-            usd=self._services.prices.cost(usage.prompt_tokens, usage.completion_tokens),
+            usd=rung.prices.cost(usage.prompt_tokens, usage.completion_tokens),
+            input_price=rung.prices.input,
+            output_price=rung.prices.output,
+            complaint=reply.complaint,
         )
         stands = await self._journal.add_paid(step)
         await self._account.settle(n, usage.prompt_tokens + usage.completion_tokens, step.usd)
         return _reply_of(n, stands)
 
-    async def _reserve(self, n: int, request: ChatRequest) -> None:
+    async def _reserve(self, n: int, request: ChatRequest, prices: Prices) -> None:
         """Make sure of the lease and of the money. Raises what keeps the call from being made."""
         await self._lease.ensure()
         try:
-            await self._account.reserve(n, request)
+            await self._account.reserve(n, request, prices)
             await self._lease.ensure()  # the wait for others' money may have been long
         except BudgetExhaustedError:
             raise
@@ -132,4 +140,11 @@ class ModelSteps:
 def _reply_of(n: int, step: Step) -> ChatReply:
     if not isinstance(step, ModelStep):
         raise PermanentError(diverged(n))
-    return ChatReply(step.message, step.model, step.finish, step.usage, step.response_id)
+    return ChatReply(
+        message=step.message,
+        model=step.model,
+        finish=step.finish,
+        usage=step.usage,
+        id=step.response_id,
+        complaint=step.complaint,
+    )

@@ -26,13 +26,15 @@ from galerne.messages.facts import Lane
 from galerne.models import ModelClient
 from galerne.models.catalogue import load_setting
 from galerne.runtime.coordinator import Coordinator
+from galerne.runtime.ladder import Ladder, Rung
+from galerne.runtime.rungs import rungs_above
 from galerne.runtime.services import Services
 from galerne.runtime.spool import Spool, Spooled, replay, spool_folder
 from galerne.runtime.tool_caller import ToolCaller
 from galerne.runtime.tool_directory import ToolDirectory
 from galerne.runtime.tool_host import ToolHost
 from galerne.runtime.worker import Worker
-from galerne.settings import RoleSettings, Settings
+from galerne.settings import Settings
 from galerne.tools import load_tools
 
 log = get_logger("galerne.runtime")
@@ -75,8 +77,7 @@ async def _serve(
                 host = ToolHost(bus, me, tools, spool, settings, time.time)
                 await host.run(stop, started)
         case "planner" | "executor":
-            model = settings.planner if role == "planner" else settings.executor
-            async with _services(bus, me, settings, model) as services:
+            async with _services(bus, me, settings, role) as services:
                 agents = load_agents(role)
                 await Worker(me, role, agents, services, settings.worker).run(stop, started)
 
@@ -103,18 +104,21 @@ def load_agents(lane: Lane) -> dict[str, Agent]:
 
 
 @asynccontextmanager
-async def _services(
-    bus: Bus, me: str, settings: Settings, role: RoleSettings
-) -> AsyncGenerator[Services]:
+async def _services(bus: Bus, me: str, settings: Settings, lane: Lane) -> AsyncGenerator[Services]:
     async with AsyncExitStack() as stack:
         catalogue = load_setting(settings.models.catalogue)
+        role = settings.planner if lane == "planner" else settings.executor
         model = await stack.enter_async_context(ModelClient(role, catalogue=catalogue))
+        prices = Prices(role.input_price, role.output_price, role.max_tokens)
+        above: list[Rung] = []
+        if lane == "executor":
+            above = await rungs_above(settings, model, catalogue, stack)
+        ladder = Ladder(Rung(role.model, model, prices), above)
         spool = await stack.enter_async_context(_spool(bus, me, settings))
         directory = ToolDirectory(bus)
         await directory.start()
         caller = ToolCaller(bus, settings.tools.heartbeat, time.time)
-        prices = Prices(role.input_price, role.output_price, role.max_tokens)
-        yield Services(bus, model, spool, directory, caller, time.time, prices)
+        yield Services(bus, ladder, spool, directory, caller, time.time)
 
 
 @asynccontextmanager

@@ -10,7 +10,16 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest, TokenUsage, ToolCall
-from galerne.messages.facts import AnyFact, ModelStep, PlanEnded, Planned, Ready, Step, ToolStep
+from galerne.messages.facts import (
+    AnyFact,
+    ModelStep,
+    Moved,
+    PlanEnded,
+    Planned,
+    Ready,
+    Step,
+    ToolStep,
+)
 from galerne.messages.ids import DEFAULT_TENANT, JobId, TaskId, TenantId
 from galerne.messages.plan import TaskSpec
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult, ToolSpec
@@ -63,6 +72,11 @@ class World:
         self.requests: list[ChatRequest] = []
         self.called: list[tuple[str, str, dict[str, Any]]] = []
         self.attempts = 0
+        self.larger: list[str] = []
+        """The models of the ladder above the first, which is `a-model`."""
+        self.moves: dict[int, Moved] = {}
+        self.asked_on: list[str] = []
+        """The model of each request."""
 
     def attempt(self, kill_at: int | None = None) -> "ScriptedContext":
         self.attempts += 1
@@ -79,6 +93,8 @@ class ScriptedContext:
         self.points = 0
         self._kill_at = kill_at
         self._step = 0
+        self._moved = 0
+        self._model = "a-model"
 
     @property
     def ready(self) -> Ready:
@@ -97,9 +113,12 @@ class ScriptedContext:
             assert isinstance(step, ModelStep), f"step {self._step} was {step}"
             if on_text is not None and step.message.content:
                 on_text(step.message.content)
-            return ChatReply(step.message, step.model, step.finish, step.usage)
+            return ChatReply(
+                step.message, step.model, step.finish, step.usage, complaint=step.complaint
+            )
         self._point()
         self.world.requests.append(request)
+        self.world.asked_on.append(self._model)
         reply = self.world.model(request)
         text = reply.message.content if on_text is not None else ""
         for at in range(0, len(text), 17):
@@ -114,9 +133,30 @@ class ScriptedContext:
             model=reply.model,
             finish=reply.finish,
             usage=reply.usage,
+            complaint=reply.complaint,
         )
         self._point()
         return reply
+
+    async def move(self, reason: str) -> Moved | None:
+        n = self._moved + 1
+        if n not in self.world.moves:
+            places = ["a-model", *self.world.larger]
+            above = places[places.index(self._model) + 1 :]
+            if not above:
+                return None
+            self._point()
+            self.world.moves[n] = Moved(
+                task=self.ready.task.id,
+                n=n,
+                from_model=self._model,
+                to_model=above[0],
+                reason=reason,
+                at=0.0,
+            )
+            self._point()
+        self._moved, self._model = n, self.world.moves[n].to_model
+        return self.world.moves[n]
 
     async def call(self, call_id: str, tool: str, arguments: dict[str, Any]) -> ToolOutcome:
         self._step += 1

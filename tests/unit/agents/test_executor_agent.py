@@ -11,7 +11,9 @@ from galerne.errors import (
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest
 from galerne.messages.plan import TaskSpec
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult
-from galerne_agents.executor import MAX_TURNS, SAY_SOMETHING, ExecutorAgent
+from galerne_agents.checks import LOOK_AGAIN, MEND_A_CALL, SAY_SOMETHING
+from galerne_agents.dialogue import MAX_TURNS
+from galerne_agents.executor import ExecutorAgent
 from unit.agents.scripted import Answerer, Killed, World, call, calls, ready, says, script
 from unit.planner.examples import READ_FILE, TOOLS, agent_task, tool_task
 
@@ -79,7 +81,7 @@ async def test_calls_are_made_in_order_until_there_is_a_text() -> None:
 async def test_a_call_that_cannot_be_made_is_explained_without_a_step(
     name: str, arguments: str, told: str
 ) -> None:
-    world = agent_world(calls(call(name, arguments)), says("done"))
+    world = agent_world(calls(call(name, arguments)), says("done"), inputs={"1": "known"})
     assert await run(world) == "done"
     assert world.called == []
     assert list(world.steps) == [1, 2]
@@ -88,7 +90,13 @@ async def test_a_call_that_cannot_be_made_is_explained_without_a_step(
 
 async def test_where_nothing_is_listed_every_call_is_a_step_whatever_is_served() -> None:
     refused = ToolRefused(code="not_found", message="there is no tool 'fly'")
-    world = agent_world(calls(call("fly", "{}")), says("done"), outcomes=(refused,), job_tools=None)
+    world = agent_world(
+        calls(call("fly", "{}")),
+        says("done"),
+        outcomes=(refused,),
+        job_tools=None,
+        inputs={"1": "known"},
+    )
     assert await run(world) == "done"
     assert [name for _, name, _ in world.called] == ["fly"]
     assert tool_turns(world) == ["Error: there is no tool 'fly'"]
@@ -134,8 +142,17 @@ async def test_an_empty_answer_is_asked_for_once_more() -> None:
 
 
 async def test_giving_up_is_a_failure_in_the_models_words() -> None:
+    world = agent_world(says("I cannot open it."), says("I cannot open it:\nno tool."))
     with pytest.raises(PermanentError, match="I cannot open it: no tool"):
-        await run(agent_world(says("I cannot open it:\nno tool.")))
+        await run(world)
+    assert world.requests[1].messages[-1] == ChatMessage("user", LOOK_AGAIN)
+
+
+async def test_an_answer_after_nothing_but_failed_calls_is_asked_for_again_and_may_stand() -> None:
+    replies = [calls(call("read_file")), says("there is none"), says("there is none, really")]
+    world = agent_world(*replies, outcomes=(NO_FILE,))
+    assert await run(world) == "there is none, really"
+    assert world.requests[2].messages[-1] == ChatMessage("user", MEND_A_CALL)
 
 
 async def test_an_endless_loop_ends() -> None:

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
+from galerne.cli.spending import models_text
 from galerne.cli.tree import fit, job_tree
 from galerne.core.view import JobView, TaskStatus, TaskView
-from galerne.messages.facts import Accounted, Asked, JobStatus, Question
+from galerne.messages.facts import Accounted, Asked, JobStatus, Moved, Question
 from galerne.messages.ids import TaskId
-from galerne.messages.plan import Budget, ModelUsage, Usage
+from galerne.messages.plan import Budget, ModelUsage, Usage, WouldHave
 
 STATUSES: tuple[TaskStatus, ...] = (
     "waiting",
@@ -133,6 +134,7 @@ def test_open_questions_stand_under_the_tree_with_their_commands() -> None:
             "  galerne answer j-0123456789abcdef 4.0 VALUE  (or: deny … --why TEXT)",
             "? waits for a person · 0 of 3 tasks · 812 tokens · $0.0031 · j-0123456789abcdef",
             "  calls 5/7 · $0.012/0.05",
+            *(["  m: 5 calls, 700 tokens in, 112 out, $0.0031"] if height is None else []),
         ]
         assert all(cell_len(line) <= 80 for line in lines)
 
@@ -229,3 +231,37 @@ def test_of_the_finished_ones_the_latest_stay() -> None:
     shown, hidden = fit([task(str(n)) for n in range(10)], 4)
     assert [one.id for one in shown] == ["7", "8", "9"]
     assert len(hidden) == 7
+
+
+def test_a_move_to_a_larger_model_is_told_with_its_reason() -> None:
+    move = Moved(
+        task=TaskId("2"),
+        n=1,
+        from_model="mistral-7b",
+        to_model="mistral-nemo",
+        reason="the answer is not JSON",
+        at=1.0,
+    )
+    moved = TaskView(id=TaskId("2"), kind="agent", status="running", moves=(move,))
+    view = JobView(
+        id="j",
+        tenant="default",
+        status="running",
+        tasks=(moved,),
+        usage=Usage(
+            models={
+                "mistral-7b": ModelUsage(3, 1200, 90, 0.0001935),
+                "mixtral-8x22b": ModelUsage(1, 300, 50, 0.0005),
+            }
+        ),
+        would_have=WouldHave("mixtral-8x22b", 0.041),
+    )
+    told = "↑ 2 moved from mistral-7b to mistral-nemo: the answer is not JSON"
+    for height in (None, 24):
+        lines = drawn(view, height=height)
+        assert "↑ mistral-nemo" in lines[1]
+        assert told in lines
+    *_, small, large, both = drawn(view, width=120)
+    assert small == "  mistral-7b: 3 calls, 1200 tokens in, 90 out, $0.0002"
+    assert large == "  mixtral-8x22b: 1 call, 300 tokens in, 50 out, $0.0005"
+    assert both == f"  {models_text(view.usage, view.would_have)}"

@@ -6,7 +6,7 @@ import pytest
 
 from galerne.errors import InvalidInputError
 from galerne.models.standin import Fault, Ledger, StandInSettings, parse_faults, read_ledger
-from galerne.models.standin.faults import FaultCounters
+from galerne.models.standin.faults import FaultCounters, Struck
 
 
 def test_faults_are_parsed() -> None:
@@ -48,11 +48,11 @@ def test_pace_and_latency_have_a_range(value: float) -> None:
 def test_each_fault_counts_the_requests_that_it_concerns() -> None:
     counters = FaultCounters(parse_faults("429:every=3,cut:every=2:role=planner,malformed_call"))
     struck = [
-        counters.strike("executor", calls_tools=True),
-        counters.strike("planner", calls_tools=False),
-        counters.strike("executor", calls_tools=False),
-        counters.strike("planner", calls_tools=False),
-        counters.strike("executor", calls_tools=True),
+        counters.strike(Struck("executor", calls_tools=True)),
+        counters.strike(Struck("planner", calls_tools=False)),
+        counters.strike(Struck("executor", calls_tools=False)),
+        counters.strike(Struck("planner", calls_tools=False)),
+        counters.strike(Struck("executor", calls_tools=True)),
     ]
     assert struck == [{"malformed_call": 1}, {}, {"429": 1}, {"cut": 1}, {"malformed_call": 2}]
 
@@ -76,3 +76,16 @@ def test_the_ledger_appends_whole_lines(tmp_path: Path) -> None:
     assert entries[1].key == "k"
     assert entries[1].status == 200
     assert ledger.named("finished") == entries[3:]
+
+
+def test_a_weak_model_fails_its_texts_of_a_kind() -> None:
+    counters = FaultCounters(parse_faults("cannot:model=mistral-7b:task=count"))
+    hard = Struck("executor", "mistral-7b", "Count the words")
+    assert counters.strike(hard) == {"cannot": 1}
+    for other in (
+        Struck("executor", "mistral-nemo", "Count the words"),
+        Struck("executor", "mistral-7b", "Discount the words"),
+        Struck("planner", "mistral-7b", "Count the words"),
+        Struck("executor", "mistral-7b", "Count the words", calls_tools=True),
+    ):
+        assert counters.strike(other) == {}

@@ -1,7 +1,8 @@
 """How fast the stand-in answers, and how it misbehaves: on purpose, and by count, never by chance.
 
 A fault has a counter of its own: it strikes each `every`-th of the requests that it concerns, so
-a run can be repeated exactly. `malformed_call` concerns only answers that are tool calls.
+a run can be repeated exactly. `malformed_call` concerns only answers that are tool calls, `cannot`
+only an executor's texts.
 """
 
 from collections.abc import Sequence
@@ -12,10 +13,11 @@ import msgspec
 from galerne.errors import InvalidInputError
 from galerne.models.standin.prompts import Role
 
-FaultKind = Literal["429", "500", "cut", "malformed_call", "slow"]
+FaultKind = Literal["429", "500", "cut", "malformed_call", "slow", "cannot"]
 """429: with Retry-After; 500: a server error; cut: the connection ends in the middle of the
 answer; malformed_call: a tool call whose arguments are broken JSON or which leaks as text, in
-turns; slow: ten times the latency, at least a second."""
+turns; slow: ten times the latency, at least a second; cannot: a model too weak for its task, which
+says so."""
 
 KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -25,15 +27,45 @@ SLOW_LEAST = 1.0
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One way to misbehave, on each `every`-th request of `role` (None: of any)."""
+    """One way to misbehave, on each `every`-th request that it concerns.
+
+    Those of `role`, for `model`, about a task whose instruction has the word `task` in it; None:
+    of any.
+    """
 
     kind: FaultKind
     every: int = 1
     role: Role | None = None
+    model: str | None = None
+    task: str | None = None
 
     def __post_init__(self) -> None:
         if self.every < 1:
             raise InvalidInputError(f"fault {self.kind}: every must be 1 or more, not {self.every}")
+
+
+class Struck(msgspec.Struct, frozen=True):
+    """What faults look at in a request and in its answer."""
+
+    role: Role
+    model: str = ""
+    task: str = ""
+    calls_tools: bool = False
+
+
+def concerns(fault: Fault, struck: Struck) -> bool:
+    """Whether a request counts for a fault."""
+    match fault.kind:
+        case "malformed_call" if not struck.calls_tools:
+            return False
+        case "cannot" if struck.calls_tools or struck.role != "executor":
+            return False
+        case _:
+            return (
+                fault.role in {None, struck.role}
+                and fault.model in {None, struck.model}
+                and (fault.task is None or fault.task.lower() in struck.task.lower().split())
+            )
 
 
 class StandInSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,13 +89,11 @@ class FaultCounters:
         self._faults = tuple(faults)
         self._seen = [0] * len(self._faults)
 
-    def strike(self, role: Role, *, calls_tools: bool) -> dict[FaultKind, int]:
+    def strike(self, request: Struck) -> dict[FaultKind, int]:
         """Count one request; the kinds that strike it, with how often each has struck so far."""
         struck: dict[FaultKind, int] = {}
         for index, fault in enumerate(self._faults):
-            if fault.role not in {None, role}:
-                continue
-            if fault.kind == "malformed_call" and not calls_tools:
+            if not concerns(fault, request):
                 continue
             self._seen[index] += 1
             if self._seen[index] % fault.every == 0:
@@ -91,9 +121,11 @@ def _fault(text: str) -> Fault:
                 fields["every"] = int(value)
             case "role" if value in ROLES:
                 fields["role"] = value
+            case "model" | "task" if value:
+                fields[name] = value
             case _:
                 raise InvalidInputError(
                     f"fault {kind}: {option[:60]!r} is not usable; "
-                    f"write every=N or role={'|'.join(ROLES)}"
+                    f"write every=N, role={'|'.join(ROLES)}, model=NAME or task=WORD"
                 )
     return Fault(**fields)

@@ -17,7 +17,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from galerne.models.standin.answers import CallTools
+from galerne.models.standin.answers import CallTools, Say
 from galerne.models.standin.asked import Asked, RefusedError, read_asked
 from galerne.models.standin.completion import (
     TOKEN,
@@ -27,9 +27,15 @@ from galerne.models.standin.completion import (
     malformed,
     whole,
 )
-from galerne.models.standin.faults import SLOW_FACTOR, SLOW_LEAST, FaultCounters, StandInSettings
+from galerne.models.standin.faults import (
+    SLOW_FACTOR,
+    SLOW_LEAST,
+    FaultCounters,
+    StandInSettings,
+    Struck,
+)
 from galerne.models.standin.ledger import Event, Ledger
-from galerne.models.standin.prompts import role_of
+from galerne.models.standin.prompts import role_of, section
 from galerne.models.standin.rules import respond
 
 KEY_HEADER = "X-Galerne-Key"
@@ -85,13 +91,20 @@ class Completions:
     async def _answer(self, asked: Asked, response_id: str, delivery: "_Delivery") -> None:
         answer = respond(asked.request)
         struck = self._faults.strike(
-            role_of(asked.request.messages), calls_tools=isinstance(answer, CallTools)
+            Struck(
+                role=role_of(asked.request.messages),
+                model=asked.model,
+                task=section(asked.request, "Task"),
+                calls_tools=isinstance(answer, CallTools),
+            )
         )
         await anyio.sleep(self._latency(slow="slow" in struck))
         if "429" in struck:
             return await delivery.refuse(RATE_LIMITED, {"Retry-After": "1"})
         if "500" in struck:
             return await delivery.refuse(BROKEN)
+        if "cannot" in struck:
+            answer = Say(f"I cannot: this is too hard for {asked.model}, on purpose.")
         completion = complete(asked, answer, response_id, int(self._clock()))
         if "malformed_call" in struck:
             completion = malformed(completion, struck["malformed_call"])

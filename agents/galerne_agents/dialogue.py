@@ -1,0 +1,176 @@
+"""An agent task's conversation with one model, from its opening to an answer or a fault.
+
+    ask ──text──▶ judged ──▶ accepted
+     ▲              └─ fault: told to the model, once; a second one is the end here
+     └──tool calls, each made in order
+
+Between steps everything follows from the task and from what the journal gives back. Whether a
+call becomes a step is therefore decided by the names that the task or the job lists, where it
+lists any, and not by which tools happen to be served at this moment: where none are listed every
+call becomes one, and the runtime answers for a tool that does not exist.
+
+What an earlier model of the task has called stands in the conversation of the next one, which so
+knows what is done. A call that succeeded there and comes again word for word gets that result: no
+effect is made anew because of a move.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+import msgspec
+
+from galerne.agent import TaskContext
+from galerne.core.validators import wanted
+from galerne.errors import InDoubtError
+from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest, ToolCall
+from galerne.messages.facts import Ready
+from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult, ToolSpec
+from galerne.planner import as_text, messages, section
+from galerne_agents.checks import Accepted, Evidence, Fault, judged
+
+MAX_TURNS: Final = 12
+"""Model turns of one conversation: the longest useful ones took seven, a loop never ends."""
+PROMPT: Final = "executor.v1.md"
+
+_decode_arguments = msgspec.json.Decoder(dict[str, Any]).decode
+_encode_sorted = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Called(msgspec.Struct, frozen=True):
+    """A call that was really made, and what the model reads of it."""
+
+    call: ToolCall
+    arguments: dict[str, Any]
+    content: str
+    succeeded: bool
+
+    @property
+    def key(self) -> tuple[str, bytes]:
+        return self.call.name, _encode_sorted(self.arguments)
+
+    def turns(self) -> tuple[ChatMessage, ChatMessage]:
+        return ChatMessage("assistant", tool_calls=(self.call,)), _tool_turn(
+            self.call, self.content
+        )
+
+
+class Dialogue:
+    """The conversation so far, and the rules by which it goes on."""
+
+    def __init__(
+        self, context: TaskContext, served: Sequence[ToolSpec], earlier: Sequence[Called] = ()
+    ) -> None:
+        """`earlier` is what other models of the task have called."""
+        ready = context.ready
+        wanted_tools = ready.task.tools
+        offered = [tool for tool in served if wanted_tools is None or tool.name in wanted_tools]
+        known = {tool.name for tool in offered}
+        absent = [name for name in wanted_tools or () if name not in known]
+        self._context = context
+        self._schemas = tuple(tool.schema() for tool in offered)
+        self._callable = ready.job_tools if wanted_tools is None else wanted_tools
+        self._turns = list(_opening(ready, absent))
+        self._turns += [turn for one in earlier for turn in one.turns()]
+        self._earlier = {one.key: one for one in earlier if one.succeeded}
+        self.called = list(earlier)
+        """Every call of the task that was made, by whichever model."""
+        self._failed = 0
+        self._told = False
+
+    async def run(self) -> Accepted | Fault:
+        for _ in range(MAX_TURNS):
+            reply = await self._context.ask(ChatRequest(tuple(self._turns), self._schemas))
+            self._turns.append(reply.message)
+            if reply.message.tool_calls:
+                for call in reply.message.tool_calls:
+                    self._turns.append(await self._answered(call))
+                continue
+            verdict = self._judged(reply)
+            if isinstance(verdict, Accepted) or self._told:
+                return verdict
+            self._told = True
+            self._turns.append(ChatMessage("user", verdict.say))
+        return Fault(f"no answer after {MAX_TURNS} turns", "")
+
+    def _judged(self, reply: ChatReply) -> Accepted | Fault:
+        ready = self._context.ready
+        found = bool(ready.inputs) or any(one.succeeded for one in self.called)
+        return judged(ready.task, reply, Evidence(self._failed, found))
+
+    async def _answered(self, call: ToolCall) -> ChatMessage:
+        """The tool turn for one call. A call that cannot be made is explained to the model."""
+        arguments, fault = _arguments(call, self._callable)
+        if fault is not None:
+            self._failed += 1
+            return _tool_turn(call, f"Error: {fault}")
+        known = self._earlier.get((call.name, _encode_sorted(arguments)))
+        if known is not None:
+            return _tool_turn(call, known.content)
+        outcome = settled(await self._context.call(call.id, call.name, arguments))
+        made = Called(call, arguments, _as_content(outcome), isinstance(outcome, ToolResult))
+        self._failed += not made.succeeded
+        self.called.append(made)
+        return _tool_turn(call, made.content)
+
+
+def settled(outcome: ToolOutcome) -> ToolOutcome:
+    """The outcome, unless nobody knows it: then a person decides. Raises InDoubtError."""
+    if isinstance(outcome, ToolRefused) and outcome.code == InDoubtError.code:
+        raise InDoubtError(outcome.message)
+    return outcome
+
+
+def _opening(ready: Ready, absent: Sequence[str]) -> tuple[ChatMessage, ...]:
+    system = _prompt(PROMPT)
+    if absent:
+        system += f"\nNot available now: {', '.join(absent)}. Do without, or say that you cannot."
+    sections = [section("# Goal of the job", ready.goal), section("# Task", ready.task.instruction)]
+    if ready.inputs:
+        sections.append("# Results")
+        sections += [section(f"## {task}", as_text(value)) for task, value in ready.inputs.items()]
+    if form := _form(ready):
+        sections.append(section("# Form of the answer", form))
+    return messages(system, *sections)
+
+
+def _form(ready: Ready) -> str:
+    """What the answer is going to be checked for, in words."""
+    lines: list[str] = []
+    if ready.task.output is not None:
+        schema = as_text(ready.task.output)
+        lines.append(f"One JSON value that fits this JSON Schema, and nothing else: {schema}")
+    if ready.task.check is not None:
+        lines.append(f"It has to {wanted(ready.task.check)}.")
+    return "\n".join(lines)
+
+
+def _arguments(call: ToolCall, known: Sequence[str] | None) -> tuple[dict[str, Any], str | None]:
+    """The call's arguments, or what is wrong with the call. `known` None: any name may do."""
+    if known is not None and call.name not in known:
+        there = ", ".join(known) or "none"
+        return {}, f"there is no tool {call.name[:64]!r}; there are: {there}"
+    try:
+        return _decode_arguments(call.arguments.strip() or "{}"), None
+    except msgspec.ValidationError:
+        return {}, "the arguments must be one JSON object of the tool's parameters; call it again"
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        return {}, f"the arguments are not valid JSON ({error}); call it again"
+
+
+def _tool_turn(call: ToolCall, content: str) -> ChatMessage:
+    return ChatMessage("tool", content, tool_call_id=call.id, name=call.name)
+
+
+def _as_content(outcome: ToolOutcome) -> str:
+    match outcome:
+        case ToolResult(content=content):
+            return content
+        case ToolRefused(message=message):
+            return f"Error: {message}"
+
+
+@cache
+def _prompt(name: str) -> str:
+    return files("galerne_agents").joinpath("prompts", name).read_text("utf-8").rstrip("\n")

@@ -1,0 +1,164 @@
+"""From the settings to an executor's ladder: which server has which model, and at what price.
+
+    named with an endpoint, or the planner's model    taken at its word, unless its server lists
+                                                      other models only
+    only named                                        looked for on the executor's endpoint: there
+                                                      it must be listed, under any name of it
+
+Prices are those of the rung's own table; else the planner's for its model; else the catalogue's on
+the hosted API, which sends a bill; else nothing, as nobody else knows what a machine costs.
+"""
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+
+import anyio
+import msgspec
+
+from galerne.core.budget import Prices
+from galerne.core.ladder import order
+from galerne.errors import GalerneError, InvalidSettingsError
+from galerne.logs import get_logger
+from galerne.models import ModelClient
+from galerne.models.catalogue import Catalogue
+from galerne.models.endpoint import Endpoint
+from galerne.models.served import served_name
+from galerne.runtime.ladder import Rung
+from galerne.settings import RoleSettings, RungSettings, Settings
+
+log = get_logger("galerne.runtime.rungs")
+
+LOOK = 2.0
+"""Seconds for a server to say which models it has."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a rung is served. `given`: somebody has said so, with an endpoint."""
+
+    name: str
+    role: RoleSettings
+    prices: Prices
+    given: bool
+
+
+async def rungs_above(
+    settings: Settings, own: ModelClient, catalogue: Catalogue, stack: AsyncExitStack
+) -> list[Rung]:
+    """The rungs above the executor's own model, their clients open in `stack`.
+
+    Raises InvalidSettingsError where a table of `models.rungs` cannot be used.
+    """
+    found = places(settings, catalogue)
+    listed = await _listed(own) if any(not place.given for place in found) else None
+    rungs: list[Rung] = []
+    for place in found:
+        named = place if place.given else _as_listed(place, listed, catalogue)
+        rung = None if named is None else await _opened(named, catalogue, stack)
+        if rung is None:
+            log.info("a rung is passed over: nobody serves it", model=place.name)
+        else:
+            rungs.append(rung)
+    return rungs
+
+
+def places(settings: Settings, catalogue: Catalogue) -> list[Place]:
+    """Where each model of the ladder is to be asked for, above the executor's own."""
+
+    def key_of(name: str) -> str:
+        model = catalogue.find(name)
+        return model.id if model else name
+
+    def size_of(name: str) -> float | None:
+        model = catalogue.find(name)
+        return model.parameters if model else None
+
+    wanted = settings.models.ladder if settings.models.escalate else ()
+    names = order(settings.executor.model, settings.planner.model, wanted, key_of, size_of)
+    tables = {key_of(name): table for name, table in settings.models.rungs.items()}
+    planners = key_of(settings.planner.model)
+    return [
+        _place(
+            name, tables.get(key_of(name)), settings, catalogue, planners=key_of(name) == planners
+        )
+        for name in names
+    ]
+
+
+def _place(
+    name: str,
+    table: RungSettings | None,
+    settings: Settings,
+    catalogue: Catalogue,
+    *,
+    planners: bool,
+) -> Place:
+    planned = planners and settings.planner.endpoint is not None
+    base = settings.planner if planned else settings.executor
+    own = RungSettings() if table is None else table
+    role = msgspec.structs.replace(base, model=base.model if planned else name, **_given(own))
+    if own.endpoint is not None and own.endpoint != base.endpoint and own.api_key is None:
+        role = msgspec.structs.replace(role, api_key=None)  # a key is for its own endpoint
+    prices = Prices(*_prices(own, role, catalogue, planned=planned), role.max_tokens)
+    return Place(name, role, prices, given=planned or own.endpoint is not None)
+
+
+def _given(table: RungSettings) -> dict[str, object]:
+    return {name: one for name, one in msgspec.structs.asdict(table).items() if one is not None}
+
+
+def _prices(
+    own: RungSettings, role: RoleSettings, catalogue: Catalogue, *, planned: bool
+) -> tuple[float, float]:
+    """US dollars per million tokens, in and out."""
+    known_input = known_output = 0.0
+    if planned:
+        known_input, known_output = role.input_price, role.output_price
+    elif role.endpoint and Endpoint(role).is_hosted:
+        model = catalogue.find(role.model, "hosted") or catalogue.find(role.model)
+        if model is not None and model.blended_price is not None:
+            known_input, known_output = model.input_price or 0.0, model.output_price or 0.0
+    return (
+        known_input if own.input_price is None else own.input_price,
+        known_output if own.output_price is None else own.output_price,
+    )
+
+
+def _as_listed(place: Place, listed: Sequence[str] | None, catalogue: Catalogue) -> Place | None:
+    """The place with the model's name there; as it is, where the server could not be asked."""
+    if listed is None or place.role.model != place.name:
+        return place
+    name = served_name(place.name, listed, catalogue)
+    if name is None:
+        return None
+    return msgspec.structs.replace(place, role=msgspec.structs.replace(place.role, model=name))
+
+
+async def _opened(place: Place, catalogue: Catalogue, stack: AsyncExitStack) -> Rung | None:
+    """The rung; None where this model has left the API that would have to serve it."""
+    try:
+        client = ModelClient(place.role, catalogue=catalogue)
+    except InvalidSettingsError:
+        if place.given:
+            raise
+        return None
+    await stack.enter_async_context(client)
+    served = partial(_is_served, place, client, catalogue)
+    return Rung(place.name, client, place.prices, served)
+
+
+async def _is_served(place: Place, client: ModelClient, catalogue: Catalogue) -> bool:
+    listed = await _listed(client)
+    if not listed:
+        return place.given
+    return served_name(place.role.model, listed, catalogue) is not None
+
+
+async def _listed(client: ModelClient) -> list[str] | None:
+    """The names that a server lists; None where it does not say."""
+    with anyio.move_on_after(LOOK):
+        try:
+            return await client.models()
+        except GalerneError as error:
+            log.debug("nobody knows what a server has", client=repr(client), why=str(error))
+    return None

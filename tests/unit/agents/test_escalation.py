@@ -1,0 +1,179 @@
+"""A task whose answers do not pass goes up the ladder, and nothing finished is done again."""
+
+from typing import Any
+
+import pytest
+
+from galerne.errors import PermanentError
+from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest
+from galerne.messages.plan import TaskSpec
+from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult
+from galerne_agents.dialogue import MAX_TURNS
+from galerne_agents.executor import ExecutorAgent
+from unit.agents.scripted import Killed, World, call, calls, ready, says, script
+from unit.planner.examples import TOOLS, agent_task
+
+pytestmark = pytest.mark.anyio
+
+LISTED = tuple(tool.name for tool in TOOLS)
+FOUND = ToolResult(value=["a"], content="line one")
+CANNOT = "I cannot read it."
+NUMBER = TaskSpec(id=agent_task("3", "x").id, instruction="Count it", output={"type": "integer"})
+
+
+def world_of(
+    *replies: ChatReply,
+    larger: tuple[str, ...] = ("nemo", "large"),
+    task: TaskSpec | None = None,
+    outcomes: tuple[ToolOutcome, ...] = (),
+    **fields: Any,
+) -> World:
+    fields.setdefault("job_tools", LISTED)
+    world = World(
+        ready(task or agent_task("3", "Read it"), **fields), script(*replies), TOOLS, outcomes
+    )
+    world.larger = list(larger)
+    return world
+
+
+async def run(world: World) -> Any:
+    return await ExecutorAgent().run(world.attempt())
+
+
+async def test_one_retry_with_the_reason_then_a_move_and_the_next_model_starts_afresh() -> None:
+    world = world_of(says(CANNOT), says(CANNOT), says("the result"))
+    assert await run(world) == "the result"
+    assert world.asked_on == ["a-model", "a-model", "nemo"]
+    (moved,) = world.moves.values()
+    assert (moved.n, moved.from_model, moved.to_model) == (1, "a-model", "nemo")
+    assert moved.reason == "the model gave up: I cannot read it."
+    first, _, third = world.requests
+    assert third.messages == first.messages
+
+
+async def test_a_retry_that_passes_moves_nothing() -> None:
+    world = world_of(says(CANNOT), says("after all"))
+    assert await run(world) == "after all"
+    assert world.moves == {}
+
+
+async def test_after_the_last_rung_it_fails_with_the_reason_of_each() -> None:
+    replies = [*[says(CANNOT)] * 2, *[says(" ")] * 2, *[says("12"), says("twelve")]]
+    world = world_of(*replies, task=NUMBER, larger=("nemo", "large"))
+    assert await run(world_of(*replies[:4], says("12"), task=NUMBER)) == 12
+    replies[4] = says("a dozen")
+    world = world_of(*replies, task=NUMBER)
+    with pytest.raises(PermanentError) as failure:
+        await run(world)
+    assert str(failure.value) == (
+        "no model could do it: a-model: the model gave up: I cannot read it.; "
+        "nemo: the model answered with nothing; large: the answer is not JSON"
+    )
+    assert len(world.requests) == 6
+
+
+async def test_a_ladder_of_one_fails_as_one_model() -> None:
+    with pytest.raises(PermanentError, match="there is no larger model to ask"):
+        await run(world_of(says(CANNOT), says(CANNOT), larger=()))
+
+
+async def test_a_loop_is_not_asked_once_more_but_moved() -> None:
+    turns = [calls(call("read_file"))] * MAX_TURNS
+    world = world_of(*turns, says("done"), outcomes=(FOUND,) * MAX_TURNS)
+    assert await run(world) == "done"
+    assert world.asked_on == ["a-model"] * MAX_TURNS + ["nemo"]
+    assert world.moves[1].reason == "no answer after 12 turns"
+
+
+async def test_a_complaint_about_calls_is_told_to_the_model_word_for_word() -> None:
+    bad = ChatReply(ChatMessage("assistant", "[{"), "a-model", complaint="The call was cut off.")
+    world = world_of(bad, bad, says("done"))
+    assert await run(world) == "done"
+    assert world.requests[1].messages[-1] == ChatMessage("user", "The call was cut off.")
+    assert world.moves[1].reason == "The call was cut off."
+
+
+async def test_the_next_model_sees_what_was_called_and_a_call_again_is_not_made_again() -> None:
+    send = call("read_file", '{"path": "a", "n": 1}', "aaaaaaaa1")
+    again = call("read_file", '{"n": 1, "path": "a"}', "bbbbbbbb1")
+    other = call("read_file", '{"path": "b"}', "bbbbbbbb2")
+    world = world_of(
+        calls(send),
+        says(CANNOT),
+        says(CANNOT),
+        calls(again, other),
+        says("done"),
+        outcomes=(FOUND, FOUND),
+    )
+    assert await run(world) == "done"
+    assert [arguments for _, _, arguments in world.called] == [{"path": "a", "n": 1}, {"path": "b"}]
+    on_nemo = world.requests[3].messages
+    assert on_nemo[2:] == (
+        ChatMessage("assistant", tool_calls=(send,)),
+        ChatMessage("tool", "line one", tool_call_id="aaaaaaaa1", name="read_file"),
+    )
+    assert world.requests[4].messages[-2].content == "line one"
+
+
+async def test_what_failed_before_the_move_may_be_called_again() -> None:
+    refused = ToolRefused(code="tool", message="not now")
+    asked = calls(call("read_file", '{"path": "a"}'))
+    world = world_of(
+        asked, says(CANNOT), says(CANNOT), asked, says("done"), outcomes=(refused, FOUND)
+    )
+    assert await run(world) == "done"
+    assert len(world.called) == 2
+
+
+async def test_an_answer_on_failed_calls_alone_goes_up_and_stands_where_nobody_knows_better() -> (
+    None
+):
+    refused = ToolRefused(code="tool", message="no such file")
+    asked = calls(call("read_file", '{"path": "a"}'))
+    world = world_of(
+        asked,
+        says("there is none"),
+        says("there is none"),
+        asked,
+        says("no such file"),
+        says("no such file"),
+        larger=("nemo",),
+        outcomes=(refused, refused),
+    )
+    assert await run(world) == "no such file"
+    assert world.moves[1].reason == "no tool call has succeeded"
+
+
+def by_model_and_turn(request: ChatRequest) -> ChatReply:
+    """One model calls and gives up; the next one finds the call in its conversation, and ends."""
+    turns = [turn for turn in request.messages if turn.role == "assistant"]
+    if len(turns) == 0:
+        return calls(call("read_file", '{"path": "a"}', "aaaaaaaa1"))
+    retried = any(turn.content == CANNOT for turn in turns)
+    moved = by_model_and_turn.on == "nemo"  # type: ignore[attr-defined]
+    return says("the end") if moved and not retried else says(CANNOT)
+
+
+async def test_killed_at_every_point_it_takes_the_same_way_up() -> None:
+    point = 0
+    while True:
+        world = world_of(outcomes=(FOUND,))
+
+        def answer(request: ChatRequest, world: World = world) -> ChatReply:
+            by_model_and_turn.on = world.asked_on[-1]  # type: ignore[attr-defined]
+            return by_model_and_turn(request)
+
+        world.model = answer
+        try:
+            await ExecutorAgent().run(world.attempt(kill_at=point))
+            break
+        except Killed:
+            steps, moves = dict(world.steps), dict(world.moves)
+        assert await run(world) == "the end"
+        assert sorted(world.steps) == [1, 2, 3, 4, 5]
+        assert [move.to_model for move in world.moves.values()] == ["nemo"]
+        assert {n: world.steps[n] for n in steps} == steps
+        assert {n: world.moves[n] for n in moves} == moves
+        assert len(world.called) <= 1 + (2 not in steps)
+        point += 1
+    assert point > 12
