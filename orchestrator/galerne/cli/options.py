@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from galerne.cli.parsing import Parser
 
@@ -119,4 +119,6 @@ def _variable(value: Any) -> str:
 
     if isinstance(value, dict):
         return msgspec.json.encode(value).decode()
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return ",".join(cast("tuple[str, ...]", value))
+    return str(value)

@@ -12,6 +12,7 @@ the hosted API, which sends a bill; else nothing, as nobody else knows what a ma
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Any
 
 import anyio
 import msgspec
@@ -96,15 +97,13 @@ def _place(
     planned = planners and settings.planner.endpoint is not None
     base = settings.planner if planned else settings.executor
     own = RungSettings() if table is None else table
-    role = msgspec.structs.replace(base, model=base.model if planned else name, **_given(own))
-    if own.endpoint is not None and own.endpoint != base.endpoint and own.api_key is None:
-        role = msgspec.structs.replace(role, api_key=None)  # a key is for its own endpoint
+    own_fields = {name: one for name, one in msgspec.structs.asdict(own).items() if one is not None}
+    fields: dict[str, Any] = {"model": base.model if planned else name}
+    if own.endpoint is not None and own.endpoint != base.endpoint:
+        fields |= {"api_key": None, "backend": "auto"}  # a key is for its own endpoint
+    role = msgspec.structs.replace(base, **(fields | own_fields))
     prices = Prices(*_prices(own, role, catalogue, planned=planned), role.max_tokens)
     return Place(name, role, prices, given=planned or own.endpoint is not None)
-
-
-def _given(table: RungSettings) -> dict[str, object]:
-    return {name: one for name, one in msgspec.structs.asdict(table).items() if one is not None}
 
 
 def _prices(
