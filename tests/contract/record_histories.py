@@ -29,7 +29,17 @@ from galerne.messages.plan import Budget
 from galerne.models.standin import StandIn
 from galerne.settings import BusSettings, CoordinatorSettings, Settings, WorkerSettings
 from galerne.tools import tool
-from integration.fleet import Fleet, calling, echoing, eventually, fleet_on, planning, task, until
+from integration.fleet import (
+    Fleet,
+    ScriptedModel,
+    calling,
+    echoing,
+    eventually,
+    fleet_on,
+    planning,
+    task,
+    until,
+)
 
 HISTORIES = Path(__file__).parent / "histories"
 DIAMOND = (task("1"), task("2"), task("3", "1", "2"), task("4", "3"))
@@ -203,6 +213,26 @@ async def task_timed_out(fleet: Fleet) -> None:
     await fleet.end("job")
 
 
+async def escalated(fleet: Fleet) -> None:
+    """A task moves to a larger model, twice, while another one needs no move."""
+
+    async def doing(context: TaskContext) -> Any:
+        first = await echoing(context)
+        if context.ready.task.id != "2":
+            return first
+        await context.move("the answer is not JSON")
+        await echoing(context)
+        await context.move("the model answered with nothing")
+        return await echoing(context)
+
+    await fleet.coordinator()
+    await fleet.planner(planning(*DIAMOND))
+    larger = {"mistral-nemo": ScriptedModel(), "mixtral-8x22b": ScriptedModel()}
+    await fleet.worker(doing, above=larger)
+    await fleet.submit("job")
+    await fleet.end("job")
+
+
 Scenario = Callable[[Fleet], Awaitable[None]]
 SCENARIOS: Mapping[str, tuple[Scenario, JobStatus]] = {
     "simple": (simple, "succeeded"),
@@ -220,6 +250,7 @@ SCENARIOS: Mapping[str, tuple[Scenario, JobStatus]] = {
     "out-of-tasks": (out_of_tasks, "budget_exhausted"),
     "past-deadline": (past_deadline, "deadline_exceeded"),
     "task-timed-out": (task_timed_out, "failed"),
+    "escalated": (escalated, "succeeded"),
 }
 STAND_IN = "stand-in"
 """Recorded with the agents and tools that Galerne ships."""

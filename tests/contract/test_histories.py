@@ -14,7 +14,7 @@ from galerne.cli.tree import job_tree
 from galerne.client.export import read_export
 from galerne.core.replay import replay, state_of
 from galerne.core.view import view
-from galerne.messages.facts import Accounted, Asked, Claimed, Decided, Ended, JobStatus
+from galerne.messages.facts import Accounted, Asked, Claimed, Decided, Ended, JobStatus, Moved
 
 HISTORIES = Path(__file__).parent / "histories"
 ENDS: dict[str, JobStatus] = {
@@ -64,6 +64,7 @@ def test_the_histories_hold_what_they_are_for() -> None:
     assert held["unreadable"]["NoneType"] > 0
     assert held["approved"][Asked.__name__] == held["approved"][Decided.__name__] == 3
     assert held["in-doubt"][Decided.__name__] == 1
+    assert held["escalated"][Moved.__name__] == 2
     assert held["out-of-calls"][Accounted.__name__] > 0
     assert all(counts[Ended.__name__] == 1 for counts in held.values())
     claims = [

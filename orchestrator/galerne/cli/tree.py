@@ -152,7 +152,7 @@ def _remarks(task: TaskView) -> list[str]:
     needs = "← " + ",".join(one_line(need, 64) for need in task.needs) if task.needs else ""
     tries = task.attempt - task.resumed
     attempt = f"try {tries}" if tries > 1 else ""
-    larger = f"↑ {one_line(task.moves[-1].to_model, 64)}" if task.moves else ""
+    larger = f"↑{len(task.moves)}" if task.moves else ""
     return [remark for remark in (attempt, larger, needs) if remark]
 
 

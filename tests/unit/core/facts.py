@@ -30,6 +30,7 @@ from galerne.messages.facts import (
     JobSpec,
     Lane,
     ModelStep,
+    Moved,
     PlanEnded,
     Planned,
     Priority,
@@ -153,6 +154,17 @@ def model_step(task: TaskId, n: int) -> ModelStep:
     )
 
 
+def moved(task: TaskId, n: int) -> Moved:
+    return Moved(
+        task=task,
+        n=n,
+        from_model=f"model-{n}",
+        to_model=f"model-{n + 1}",
+        reason="the answer is not JSON",
+        at=float(n),
+    )
+
+
 def tool_step(task: TaskId, n: int) -> ToolStep:
     return ToolStep(task=task, n=n, call_id="abcdefghi", tool="text_stats", content="7", value=7)
 
@@ -225,6 +237,7 @@ STEPS: list[Step] = [
 ]
 OTHERS: list[AnyFact] = [
     submitted(),
+    *(moved(task, n) for task, n in product(SOME_IDS, range(1, 3))),
     *(plan_ended(count, revision) for count, revision in product(range(-1, 5), (1, 2))),
     Cancelled(why="enough", at=7.0),
     Ended(status="succeeded", usage=USAGES[3], at=8.0, result={"words": 7}),

@@ -14,6 +14,7 @@ from galerne.messages.facts import (
     Done,
     Ended,
     ModelStep,
+    Moved,
     PlanEnded,
     Planned,
     Ready,
@@ -45,6 +46,7 @@ def recomputed(log: Sequence[Stored]) -> JobState:
         ),
         claims=_last_claims(facts_of(log, Claimed)),
         steps={(one.task, one.n): one for one in steps},
+        moves={(one.task, one.n): one for one in facts_of(log, Moved)},
         done={one.task: one for one in facts_of(log, Done)},
         asks=_asks(facts_of(log, Asked), facts_of(log, Decided)),
         account=max(

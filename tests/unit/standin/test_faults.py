@@ -80,7 +80,7 @@ def test_the_ledger_appends_whole_lines(tmp_path: Path) -> None:
 
 def test_a_weak_model_fails_its_texts_of_a_kind() -> None:
     counters = FaultCounters(parse_faults("cannot:model=mistral-7b:task=count"))
-    hard = Struck("executor", "mistral-7b", "Count the words")
+    hard = Struck("executor", "mistral-7b", "Read it, then count.")
     assert counters.strike(hard) == {"cannot": 1}
     for other in (
         Struck("executor", "mistral-nemo", "Count the words"),

@@ -5,6 +5,7 @@ a run can be repeated exactly. `malformed_call` concerns only answers that are t
 only an executor's texts.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
@@ -24,6 +25,8 @@ ROLES: tuple[Role, ...] = get_args(Role)
 SLOW_FACTOR = 10.0
 SLOW_LEAST = 1.0
 """Seconds of latency that a slow request has at least, also where there is no latency at all."""
+
+_WORD = re.compile(r"\w+")
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,7 +67,7 @@ def concerns(fault: Fault, struck: Struck) -> bool:
             return (
                 fault.role in {None, struck.role}
                 and fault.model in {None, struck.model}
-                and (fault.task is None or fault.task.lower() in struck.task.lower().split())
+                and (fault.task is None or fault.task.lower() in _WORD.findall(struck.task.lower()))
             )
 
 
