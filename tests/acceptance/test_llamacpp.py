@@ -5,11 +5,17 @@ it: whole calls where a call is required, valid JSON where a schema is, Mistral'
 """
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Generator
+from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from acceptance.llamacpp import CONTEXT, MODEL, RECORDED_TEMPLATE, llama_server, post
@@ -19,6 +25,7 @@ from galerne.models import ModelClient
 from galerne.models.conversation import CALL_ID
 from galerne.models.dialects import dialect_named
 from galerne.models.endpoint import Endpoint
+from galerne.models.standin import StandIn
 from galerne.settings import RoleSettings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -44,6 +51,7 @@ COUNT = ToolSchema(
     },
 )
 QUESTION = ChatMessage("user", "Count to 3, then repeat the word heron.")
+RUN = (sys.executable, "-m", "galerne", "run", "--json")
 PLAN = {
     "type": "object",
     "properties": {
@@ -245,3 +253,31 @@ async def test_a_plan_under_a_schema_is_valid_whatever_the_model_thinks(llama: s
     (choice,) = answer["choices"]
     assert choice["finish_reason"] == "stop"
     assert not schema_fault(PLAN, choice["message"]["content"])
+
+
+async def test_a_whole_job_with_a_real_executor_ends_and_is_accounted(
+    llama: str, tmp_path: Path
+) -> None:
+    (tmp_path / "one.txt").write_text("alpha beta gamma\n")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GALERNE_")}
+    async with StandIn() as planner:
+        flags = ("--planner-endpoint", planner.url, "--executor-endpoint", llama)
+        done = await anyio.to_thread.run_sync(
+            partial(
+                subprocess.run,
+                [*RUN, *flags, "--executor-model", MODEL, "Count the words in one.txt"],
+                cwd=tmp_path,
+                env={**kept, "GALERNE_EXECUTOR_MAX_TOKENS": "24"},
+                capture_output=True,
+                text=True,
+                timeout=200,
+                check=False,
+            )
+        )
+    job = json.loads(done.stdout)
+    # What this model says is nonsense: it may pass or be refused, but never be lost.
+    assert job["status"] in {"succeeded", "failed"}, done.stderr
+    used = job["usage"]["models"][MODEL]
+    assert used["calls"] >= 1
+    assert used["prompt_tokens"] > 100
+    assert used["completion_tokens"] > 0
