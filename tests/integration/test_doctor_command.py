@@ -47,8 +47,8 @@ async def test_a_whole_server_ends_with_0_within_80_columns_and_without_colours(
     assert said.code == 0, said
     lines = said.out.splitlines()
     assert lines[0] == f"{MODEL} at {server.url} (vLLM)"
-    assert all(line.startswith(("  ok ", "   ")) for line in lines[1:-2])
-    assert lines[-2].startswith("  all well · ")
+    assert all(line.startswith(("  ok ", "   ")) for line in lines[1:-1])
+    assert lines[-1].startswith("  all well · ")
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in said.out
     assert "spends at most 8,096 tokens" in said.err

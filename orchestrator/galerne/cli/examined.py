@@ -17,7 +17,7 @@ _BACK_ENDS = {
     "vllm": "vLLM",
     "ollama": "Ollama",
     "llamacpp": "llama.cpp",
-    "openai": "of a kind that it does not tell",
+    "openai": "kind unknown",
 }
 _LEVEL = 9
 _PROBE = 16
@@ -31,9 +31,13 @@ class Page:
     def __init__(self) -> None:
         self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._width = min(self._console.width, _WIDEST) - 1
+        self._opened = False
 
     def open(self, roles: tuple[str, ...], patient: Patient) -> None:
         """Who is looked at."""
+        if self._opened:
+            self._print(Text())
+        self._opened = True
         used = f", {' and '.join(roles)}" if roles else ""
         kind = _BACK_ENDS[patient.dialect.name]
         head = f"{patient.endpoint} ({kind}){used}"
@@ -61,7 +65,7 @@ class Page:
         words = ", ".join(part for part in parts if part) or "all well"
         spent = f" · {count_text(report.tokens)} tokens" if report.tokens else ""
         style = _STYLES["failure" if report.failures else "warning" if report.warnings else "ok"]
-        self._print(Text(f"  {words}{spent}\n", style=style))
+        self._print(Text(f"  {words}{spent}", style=style))
 
     def _print(self, text: Text) -> None:
         self._console.print(text)

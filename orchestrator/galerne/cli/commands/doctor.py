@@ -58,7 +58,7 @@ async def _run(flags: argparse.Namespace, wanted: "list[Target]") -> int:
     from datetime import UTC, datetime
 
     from galerne.cli.examined import Page, report_document
-    from galerne.cli.output import answer, document, note
+    from galerne.cli.output import document, note
     from galerne.models.catalogue import load_setting
     from galerne.models.doctor import Subject, examine, most_tokens
     from galerne.models.doctor.patient import CONTEXT
@@ -87,6 +87,4 @@ async def _run(flags: argparse.Namespace, wanted: "list[Target]") -> int:
         failed = failed or report.failures > 0
     if page is None:
         document(documents)
-    elif len(wanted) > 1:
-        answer(f"{len(wanted)} endpoints looked at")
     return FAILED if failed else SUCCEEDED

@@ -23,6 +23,7 @@ from galerne.models.dialects import (
 from galerne.models.doctor.asking import HELLO, WORD, chat
 from galerne.models.doctor.exchange import Answer, Ask, Heard, Unheard
 from galerne.models.doctor.finding import Finding, doubtful, well, wrong
+from galerne.models.doctor.mending import mend
 from galerne.models.doctor.patient import Patient, Subject
 from galerne.models.doctor.reading import Refused, advice, excerpt, not_looked_at, read
 from galerne.models.endpoint import Endpoint
@@ -151,7 +152,7 @@ def _key(patient: Patient, anybody: Answer) -> Finding:
         return well("key", "none given, none asked for")
     if isinstance(anybody, Heard) and anybody.status in _LOCKED:
         return well("key", "accepted, and needed")
-    return well("key", "accepted; the list of models is shown without one too")
+    return well("key", "accepted; the list of models needs none")
 
 
 def _missing(patient: Patient, listed: Sequence[str]) -> Finding | None:
@@ -162,13 +163,23 @@ def _missing(patient: Patient, listed: Sequence[str]) -> Finding | None:
         try:
             subject.catalogue.check_name(model, "hosted", subject.today)
         except InvalidSettingsError as error:
-            return wrong("model", str(error), advice("model", patient))
+            return wrong("model", str(error), "choose another (`galerne models`)")
     if not listed or _has(listed, model):
         return None
     there = ", ".join(listed[:_LISTED]) + (", …" if len(listed) > _LISTED else "")
     near = _alike(subject, model, listed)
-    hint = f"set `model` to {near}; or " if near else ""
-    return wrong("model", f"no {model} here; there is {there}", hint + advice("model", patient))
+    advised = [f"set `model` to {near or 'a listed name'}", _served(patient)]
+    return wrong("model", f"no {model} here; there is {there}", "; or ".join(filter(None, advised)))
+
+
+def _served(patient: Patient) -> str:
+    """How the server itself gets the model that was asked for; empty where nobody can tell."""
+    model = patient.endpoint.model
+    known = patient.subject.catalogue.find(model)
+    if patient.dialect.name == "ollama" and known is not None and known.ollama:
+        by_ollama = patient.subject.catalogue.named(model, "ollama")
+        model = model if by_ollama else known.ollama[0]
+    return mend("model", patient.dialect.name, model)
 
 
 def _alike(subject: Subject, model: str, listed: Sequence[str]) -> str | None:
@@ -195,6 +206,6 @@ def _present(patient: Patient, listed: Sequence[str]) -> Finding:
 def _plain(patient: Patient, reply: ChatReply) -> Finding:
     used = reply.usage
     if used.prompt_tokens and used.completion_tokens:
-        tokens = f"{used.prompt_tokens} tokens read, {used.completion_tokens} written"
-        return well("answers", f"a plain answer and its usage ({tokens})")
+        tokens = f"{used.prompt_tokens} tokens in, {used.completion_tokens} out"
+        return well("answers", f"a plain answer, and its usage ({tokens})")
     return wrong("answers", "a plain answer, without its usage", advice("usage", patient))

@@ -18,7 +18,7 @@ from galerne.models.doctor.exchange import Answer, Ask
 from galerne.models.doctor.finding import Finding, doubtful, well, wrong
 from galerne.models.doctor.mending import mend
 from galerne.models.doctor.patient import CONTEXT, Patient
-from galerne.models.doctor.reading import Refused, advice, excerpt, not_looked_at, read
+from galerne.models.doctor.reading import Refused, advice, not_looked_at, read
 from galerne.models.doctor.tools import Probe
 
 _NAME = "context"
@@ -31,7 +31,8 @@ _WHOLE = 0.95
 """Of the reckoned tokens: less than that was read, and the prompt was cut."""
 _GUESS = 16.0
 """Tokens of a line where usage tells nothing; tokenizers give 13 to 19."""
-_LIMIT = re.compile(r"(?:context|maximum|n_ctx|limit)\D{0,60}?(\d[\d,_]{2,9})", re.IGNORECASE)
+_NUMBER = re.compile(r"\d[\d,_]*")
+_STATUS = re.compile(r"^status \d+: ")
 MOST_EXTRA = 1_000
 """Tokens of the two short prompts, and of a line of the long one reckoned wrongly, at most."""
 
@@ -132,7 +133,7 @@ def _advice(patient: Patient) -> str:
     return mend("context", patient.dialect.name, patient.endpoint.model, tokens)
 
 
-def _named_limit(words: str, under: int) -> int | None:
-    """The largest number under `under` that a refusal names as its limit."""
-    named = [int(re.sub(r"[,_]", "", found)) for found in _LIMIT.findall(excerpt(words, 400))]
-    return max((number for number in named if _LEAST <= number < under), default=None)
+def _named_limit(words: str, goal: int) -> int | None:
+    """The limit that a refusal names: its largest number that is well under the prompt's length."""
+    named = [int(re.sub(r"[,_]", "", number)) for number in _NUMBER.findall(_STATUS.sub("", words))]
+    return max((number for number in named if _LEAST <= number < _WHOLE * goal), default=None)

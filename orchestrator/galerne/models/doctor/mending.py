@@ -42,11 +42,9 @@ _ADVICE: Mapping[str, Mapping[Spoken, str]] = {
         "openai": "give the right key: --key-file here, `api_key` for Galerne",
     },
     "model": {
-        "vllm": "set `model` to a listed name, or start vLLM with --served-model-name {model}",
-        "ollama": "run `ollama pull {model}`, or set `model` to a listed name",
-        "llamacpp": "set `model` to the listed name",
-        "mistral": "set `model` to a listed name (`galerne models` says which suit)",
-        "openai": "set `model` to a listed name",
+        "vllm": "start vLLM with --served-model-name {model}",
+        "ollama": "run `ollama pull {model}`",
+        "openai": "",
     },
     "answer": {
         "openai": "look at the log of the server, then run it again",
@@ -127,7 +125,7 @@ _ADVICE: Mapping[str, Mapping[Spoken, str]] = {
 
 
 def mend(fault: str, spoken: Spoken, model: str, tokens: int = 0) -> str:
-    """What mends `fault`; `model` and `tokens` stand where the words want them."""
+    """What mends `fault`; `model` and `tokens` stand where the words want them. May be empty."""
     advice = _ADVICE[fault]
-    words = advice.get(spoken) or advice["openai"]
+    words = advice.get(spoken, advice["openai"])
     return words.replace("{model}", model).replace("{tokens}", str(tokens))

@@ -89,11 +89,15 @@ def _shape(name: str, followed: _Followed, patient: Patient) -> Finding:
     return well(name, f"{followed.pieces} pieces, then the usage")
 
 
+def _time(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
+
+
 def _speed(followed: _Followed, patient: Patient) -> Finding:
     name = "speed"
     tokens = followed.reply.usage.completion_tokens or followed.pieces
     began = followed.times[0]
-    first = f"first token after {began:.2g} s"
+    first = f"first token after {_time(began)}"
     if tokens < _FEW or len(followed.times) < _STEADY:
         return well(name, first)
     rate = (tokens - 1) / (followed.times[-1] - began)

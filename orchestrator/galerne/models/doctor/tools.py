@@ -87,7 +87,7 @@ def _enforcement(
     fault = _fault(calls[0], tools)
     if fault:
         return _unenforced(name, patient, f"`{asked}` brings a call, but {fault}", mending)
-    return well(name, f"`{asked}` brings a call, and its arguments keep the schema")
+    return well(name, f"`{asked}` brings a call that keeps its schema")
 
 
 def _unenforced(name: str, patient: Patient, seen: str, mending: str) -> Finding:
