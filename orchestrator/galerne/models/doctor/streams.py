@@ -25,6 +25,10 @@ _STEADY = 4
 """Arrivals from which there is a pace to speak of; fewer were sent together."""
 
 
+_TENTHS = 9.95
+"""Tokens a second from which tenths tell nothing."""
+
+
 class _Followed(msgspec.Struct, frozen=True):
     """A stream as it went: the seconds at which text came, and how many events had some."""
 
@@ -93,6 +97,10 @@ def _time(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
 
 
+def _pace(rate: float) -> str:
+    return f"{rate:,.0f}" if rate > _TENTHS else f"{rate:.1f}"
+
+
 def _speed(followed: _Followed, patient: Patient) -> Finding:
     name = "speed"
     tokens = followed.reply.usage.completion_tokens or followed.pieces
@@ -101,7 +109,7 @@ def _speed(followed: _Followed, patient: Patient) -> Finding:
     if tokens < _FEW or len(followed.times) < _STEADY:
         return well(name, first)
     rate = (tokens - 1) / (followed.times[-1] - began)
-    seen = f"{first}, then {rate:.3g} tokens/s"
+    seen = f"{first}, then {_pace(rate)} tokens/s"
     settings = patient.settings
     whole = began + settings.max_tokens / rate
     if whole > settings.timeout:
