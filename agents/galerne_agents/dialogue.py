@@ -27,7 +27,7 @@ from galerne.errors import InDoubtError
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest, ToolCall
 from galerne.messages.facts import Ready
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult, ToolSpec
-from galerne.planner import as_text, messages, section
+from galerne.planner import as_text, escaped, messages, section
 from galerne_agents.checks import Accepted, Evidence, Fault, judged
 
 MAX_TURNS: Final = 12
@@ -72,6 +72,7 @@ class Dialogue:
         self._schemas = tuple(tool.schema() for tool in offered)
         self._callable = ready.job_tools if wanted_tools is None else wanted_tools
         self._turns = list(_opening(ready, absent))
+        self._excerpts = tuple(escaped(as_text(value)) for value in ready.inputs.values())
         self._turns += [turn for one in earlier for turn in one.turns()]
         self._earlier = {one.key: one for one in earlier if one.succeeded}
         self.called = list(earlier)
@@ -81,7 +82,8 @@ class Dialogue:
 
     async def run(self) -> Accepted | Fault:
         for _ in range(MAX_TURNS):
-            reply = await self._context.ask(ChatRequest(tuple(self._turns), self._schemas))
+            request = ChatRequest(tuple(self._turns), self._schemas, excerpts=self._excerpts)
+            reply = await self._context.ask(request)
             self._turns.append(reply.message)
             if reply.message.tool_calls:
                 for call in reply.message.tool_calls:

@@ -87,6 +87,9 @@ class RoleSettings(KeyedSection, frozen=True):
     """Seconds between two pieces of a stream; a longer silence is a dead back end."""
     max_tokens: int = 2048
     """Limit of one answer: a plan of 40 tasks fits."""
+    context: int | None = None
+    """Tokens, prompt and answer together; None: what the catalogue says of the model's name, and
+    32,768 where it knows none. Longer conversations are cut: set what a server really has."""
     temperature: float = 0.0
     """Plans and tool calls want the likeliest answer, not the liveliest."""
     input_price: float = 0.15

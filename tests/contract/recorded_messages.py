@@ -191,6 +191,18 @@ FACTS: dict[str, Expected] = {
         ),
         "step.2.3",
     ),
+    "model_step-notices": _fact(
+        facts.ModelStep(
+            task=TaskId("2"),
+            n=5,
+            message=ChatMessage("assistant", "The file has no summary."),
+            model="mistral-7b",
+            finish="stop",
+            usage=TokenUsage(prompt_tokens=4096, completion_tokens=7),
+            notices=("the server read only 4,096 of at least 18,300 tokens",),
+        ),
+        "step.2.5",
+    ),
     "model_step-tool_turn": _fact(
         facts.ModelStep(
             task=TaskId("2"),

@@ -301,6 +301,23 @@ async def test_malformed_calls_are_broken_or_leak(http: aiohttp.ClientSession) -
     ]
 
 
+async def test_a_long_prompt_is_cut_in_silence_and_a_short_one_read(
+    http: aiohttp.ClientSession,
+) -> None:
+    """As Ollama cuts: the system's words and the newest turn stay, and only they are counted."""
+    short = executor_request("Count the words of a.txt.")
+    system, _ = short.messages
+    long = ChatRequest((system, ChatMessage("user", "whales " * 9000)))
+    async with (
+        StandIn(StandInSettings(faults=(Fault("truncate"),))) as cutting,
+        StandIn() as honest,
+    ):
+        assert (await ask(http, cutting, short))["choices"][0]["message"]["tool_calls"]
+        cut = (await ask(http, cutting, long))["usage"]["prompt_tokens"]
+        whole = (await ask(http, honest, long))["usage"]["prompt_tokens"]
+    assert cut <= 4096 < whole
+
+
 async def test_a_slow_answer_comes_last(http: aiohttp.ClientSession) -> None:
     """The slow one is asked first and is still on its way when the other has come."""
     order: list[str] = []

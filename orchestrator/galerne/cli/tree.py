@@ -74,7 +74,7 @@ def job_tree(view: JobView, *, height: int | None = None, result: bool = False) 
     lines: list[RenderableType] = [Text(one_line(view.goal) or view.id, style="bold", **_ONE_LINE)]
     if height is None:
         moves = _moves(view, None if result else _MOVES)
-        lines += [_table(view.tasks, doubtful), *moves, *map(_error, failed)]
+        lines += [_table(view.tasks, doubtful), *moves, *map(_error, failed), *_notices(view)]
         lines += _asks(view, len(view.asks))
     else:
         room = max(_LEAST_ROOM, height - _HEAD_AND_FOOT - bool(limits_text(view)))
@@ -186,6 +186,15 @@ def _models(view: JobView) -> list[RenderableType]:
     if len(lines) > 1:
         lines.append(models_text(view.usage, view.would_have))
     return [Text(f"  {line}", style="dim") for line in lines]
+
+
+def _notices(view: JobView) -> list[RenderableType]:
+    """What a task's result is to be read with."""
+    return [
+        Text(f"! {one_line(task.id, 64)}: {one_line(notice)}", style="yellow")
+        for task in view.tasks
+        for notice in task.notices
+    ]
 
 
 def _asks(view: JobView, most: int, **layout: Any) -> list[RenderableType]:

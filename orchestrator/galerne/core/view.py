@@ -1,12 +1,13 @@
 """A job as people look at it: what `show` prints and the live tree draws."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from galerne.core.state import JobState, TaskTimes
 from galerne.core.usage import step_usage, would_have
-from galerne.messages.facts import Accounted, Asked, JobStatus, Moved, Ready
+from galerne.messages.facts import Accounted, Asked, JobStatus, ModelStep, Moved, Ready
 from galerne.messages.ids import TaskId, plan_task
 from galerne.messages.plan import Budget, Failed, Succeeded, TaskSpec, Usage, WouldHave
 
@@ -36,6 +37,8 @@ class TaskView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     usage: Usage = Usage()
     result: Any = None
     error: str | None = None
+    notices: tuple[str, ...] = ()
+    """What its models' turns said of themselves, each once: that a prompt was not read whole."""
 
 
 class JobView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -64,13 +67,21 @@ class JobView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     error: str | None = None
 
 
+class _ByTask(msgspec.Struct, frozen=True):
+    """What the facts say beside a task's own."""
+
+    spent: Mapping[TaskId, Usage]
+    moves: Mapping[TaskId, Iterable[Moved]]
+    notices: Mapping[TaskId, Iterable[str]]
+
+
 def view(state: JobState, job: str, tenant: str, now: float) -> JobView:
     """`now` is Unix seconds; it only serves for the times of what is still going on."""
     ended = state.ended
     until = ended.at if ended else now
     status = ended.status if ended else ("running" if state.job else "queued")
-    spent, moves = _spent(state), _moves(state)
-    tasks = tuple(_task(state, task, spec, until, spent, moves) for task, spec in _tasks(state))
+    by_task = _ByTask(_spent(state), _moves(state), _notices(state))
+    tasks = tuple(_task(state, task, spec, until, by_task) for task, spec in _tasks(state))
     used = _total(tasks)
     return JobView(
         id=job,
@@ -106,8 +117,7 @@ def _task(
     task: TaskId,
     spec: TaskSpec,
     until: float,
-    spent: dict[TaskId, Usage],
-    moves: dict[TaskId, list[Moved]],
+    by_task: "_ByTask",
 ) -> TaskView:
     times = state.times.get(task, TaskTimes())
     claim, done = state.claims.get(task), state.done.get(task)
@@ -125,10 +135,11 @@ def _task(
         resumed=state.resumed.get(task, 0),
         by=done.by if done else (claim.by if claim else None),
         seconds=None if started is None else max(0.0, finished - started),
-        moves=tuple(moves.get(task, ())),
-        usage=done.usage if done else spent.get(task, Usage()),
+        moves=tuple(by_task.moves.get(task, ())),
+        usage=done.usage if done else by_task.spent.get(task, Usage()),
         result=outcome.value if isinstance(outcome, Succeeded) else None,
         error=outcome.message if isinstance(outcome, Failed) else None,
+        notices=tuple(by_task.notices.get(task, ())),
     )
 
 
@@ -160,6 +171,15 @@ def _moves(state: JobState) -> dict[TaskId, list[Moved]]:
     for _, move in sorted(state.moves.items()):
         moves.setdefault(move.task, []).append(move)
     return moves
+
+
+def _notices(state: JobState) -> dict[TaskId, dict[str, None]]:
+    """Those of each task in the order of its turns, each once."""
+    said: dict[TaskId, dict[str, None]] = {}
+    for (task, _), step in sorted(state.steps.items()):
+        if isinstance(step, ModelStep) and step.notices:
+            said.setdefault(task, {}).update(dict.fromkeys(step.notices))
+    return said
 
 
 def _would_have(tasks: tuple[TaskView, ...], used: Usage) -> WouldHave | None:

@@ -54,6 +54,9 @@ class ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     temperature: float | None = None
     seed: int | None = None
     """Of the sampling; with the same one some back ends give the same answer again."""
+    excerpts: tuple[str, ...] = ()
+    """Texts that stand in `messages` word for word and may be shortened, as tool results may,
+    where the whole does not fit into the model's context: results of other tasks."""
 
 
 class TokenUsage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -67,7 +70,8 @@ class ChatReply(msgspec.Struct, frozen=True, omit_defaults=True):
     """A whole answer. `finish` is the back end's finish_reason; `id` is its response id.
 
     `complaint` is a sentence for the model about calls that it wrote as text and that could not be
-    read; empty where there is nothing to complain of.
+    read; empty where there is nothing to complain of. `notices` say, one line each, what keeps the
+    answer from being worth what it looks: that the model did not read all of its prompt.
     """
 
     message: ChatMessage
@@ -76,3 +80,4 @@ class ChatReply(msgspec.Struct, frozen=True, omit_defaults=True):
     usage: TokenUsage = TokenUsage()
     id: str = ""
     complaint: str = ""
+    notices: tuple[str, ...] = ()

@@ -106,7 +106,7 @@ class ModelStep(Fact, frozen=True, tag="model_step"):
     """One finished model turn. `response_id` is the back end's; `latency_s` is in seconds.
 
     `usd` is what it cost by the prices that its worker knows, which stand beside it in US dollars
-    per million tokens. `complaint` is the reply's (`chat.ChatReply`).
+    per million tokens. `complaint` and `notices` are the reply's (`chat.ChatReply`).
     """
 
     task: TaskId
@@ -121,6 +121,7 @@ class ModelStep(Fact, frozen=True, tag="model_step"):
     input_price: float | None = None
     output_price: float | None = None
     complaint: str = ""
+    notices: tuple[str, ...] = ()
 
 
 class ToolStep(Fact, frozen=True, tag="tool_step"):

@@ -4,7 +4,8 @@ A question goes out plain or, where somebody wants the text as it comes, streame
 limited as a whole and, once the first piece of a stream is there, between two pieces. Whoever
 cancels the call, or closes the client, closes the connection: the back end sees it and stops
 paying for tokens. How a question is put is the back end's dialect: the settings or the address
-tell which, else the server itself, asked once when the client opens. What goes wrong comes out as
+tell which, else the server itself, asked once when the client opens. A conversation that is longer
+than the model's context is cut before it goes out (`tokens/`). What goes wrong comes out as
 a GalerneError (`mapping.py`); whether to ask again is the runtime's decision, because only it
 knows what has been journaled.
 """
@@ -43,6 +44,7 @@ from galerne.models.mapping import (
 from galerne.models.question import Question
 from galerne.models.reply import plain_reply
 from galerne.models.stream import ReplyStream
+from galerne.models.tokens import Window
 from galerne.models.wire import UNDECODABLE, ModelList, decode_models
 from galerne.settings import RoleSettings
 
@@ -73,7 +75,7 @@ class ModelClient:
         """Raises InvalidSettingsError where the endpoint, the key or the model cannot be used.
 
         `catalogue` None is the packaged one; by it a model that has left the hosted API by
-        `today` (None: the clock's) is refused with its replacement.
+        `today` (None: the clock's) is refused with its replacement, and its context is known.
         """
         self._settings = settings
         self._endpoint = Endpoint(settings)
@@ -85,6 +87,7 @@ class ModelClient:
         )
         self._dialect = dialect_named(self._told or "openai")
         self._takes_stream_options = True
+        self._window = Window(settings, self._endpoint, catalogue)
 
     def __repr__(self) -> str:
         return f"ModelClient({self._endpoint})"
@@ -130,7 +133,10 @@ class ModelClient:
         RateLimitedError, BadAnswerError) where another try may help.
         """
         question = Question(request, key)
-        return question.answered(await self._answer(question, on_text))
+        prompt = await self._window.fit(question.request, self._dialect)
+        question.within(prompt)
+        reply = await self._answer(question, on_text)
+        return self._window.heard(prompt, question.answered(reply), self._dialect)
 
     async def models(self) -> list[str]:
         """The names of the models that the endpoint serves. Raises as `ask` does."""

@@ -1,8 +1,9 @@
 """One question on its way: made sendable once, sent as often as it takes, its answer named back.
 
-Here the three rewritings meet that a back end must never notice missing: the conversation's rules
-and call ids (`conversation.py`) and the tools' names (`names.py`). The answer keeps the ids that
-the back end gave, because the history is journaled as it was; its calls get the tools' own names.
+Here the rewritings meet that a back end must never notice missing: the conversation's rules
+and call ids (`conversation.py`), its length (`tokens/`) and the tools' names (`names.py`). The
+answer keeps the ids that the back end gave, because the history is journaled as it was; its calls
+get the tools' own names.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from galerne.messages.chat import ChatReply, ChatRequest, ToolSchema
 from galerne.models.conversation import obey_rules
 from galerne.models.dialects import Asked
 from galerne.models.names import ToolNames
+from galerne.models.tokens import Prompt
 from galerne.models.wire import encode
 from galerne.settings import RoleSettings
 
@@ -27,22 +29,27 @@ _SCHEMAS = 1024  # as many tools as one process meets
 class Question:
     """What one call of `ask` asks, the same each time that it is sent."""
 
-    __slots__ = ("_messages", "_names", "_request", "key")
+    __slots__ = ("_names", "key", "request")
 
     def __init__(self, request: ChatRequest, key: str | None) -> None:
         """Raises ModelError where the conversation or the tools cannot be sent."""
         self._names = ToolNames(tool.name for tool in request.tools)
         _check_parameters(request.tools)
-        self._messages = obey_rules(request.messages)
-        self._request = request
+        self.request = msgspec.structs.replace(request, messages=obey_rules(request.messages))
         self.key = key
 
+    def within(self, prompt: Prompt) -> None:
+        """Take the messages and the length of an answer that fit into the model's context."""
+        self.request = msgspec.structs.replace(
+            self.request, messages=prompt.messages, max_tokens=prompt.max_tokens
+        )
+
     def asked(self, settings: RoleSettings, *, stream: bool, usage: bool) -> Asked:
-        request = self._request
+        request = self.request
         warmth = request.temperature
         return Asked(
             model=settings.model,
-            messages=self._messages,
+            messages=request.messages,
             max_tokens=request.max_tokens or settings.max_tokens,
             temperature=settings.temperature if warmth is None else warmth,
             tools=request.tools,

@@ -14,7 +14,7 @@ import msgspec
 from galerne.messages.chat import ChatRequest
 from galerne.messages.plan import Rejected, TaskSpec
 from galerne.messages.tools import ToolSpec
-from galerne.planner.sections import as_text, messages, one_line, section
+from galerne.planner.sections import as_text, escaped, messages, one_line, section
 
 PLANNER_PROMPT: Final = "planner.v3.md"
 ANSWER_PROMPT: Final = "answer.v1.md"
@@ -37,22 +37,28 @@ def planner_request(
     lines = [_tool_line(tool) for tool in tools] or ["(none: every task is of kind agent)"]
     system = "\n".join((_prompt(PLANNER_PROMPT), "# Tools", *lines))
     sections = [section("# Goal", goal)]
+    excerpts = (escaped(as_text(inputs)),) if inputs else ()
     if inputs:
         sections.append(section("# Inputs", as_text(inputs)))
     if already:
         sections.append(section("# Already planned", "\n".join(map(task_line, already))))
     if rejected:
         sections.append(section("# Rejected", "\n".join(map(_rejected_line, rejected))))
-    return ChatRequest(messages(system, *sections))
+    return ChatRequest(messages(system, *sections), excerpts=excerpts)
 
 
 def answer_request(goal: str, results: Mapping[str, Any]) -> ChatRequest:
     """Ask for a job's answer. `results`: task id → `{"instruction": text, "value": JSON}`."""
     parts = ["# Results"]
+    excerpts: list[str] = []
     for task, result in results.items():
         instruction = one_line(result.get("instruction", ""), _MAX_HEADING)
-        parts.append(section(f"## {task}: {instruction}".rstrip(), as_text(result.get("value"))))
-    return ChatRequest(messages(_prompt(ANSWER_PROMPT), section("# Goal", goal), *parts))
+        value = as_text(result.get("value"))
+        parts.append(section(f"## {task}: {instruction}".rstrip(), value))
+        excerpts.append(escaped(value))
+    return ChatRequest(
+        messages(_prompt(ANSWER_PROMPT), section("# Goal", goal), *parts), excerpts=tuple(excerpts)
+    )
 
 
 def task_line(task: TaskSpec) -> str:

@@ -103,6 +103,7 @@ class ModelSteps:
             input_price=rung.prices.input,
             output_price=rung.prices.output,
             complaint=reply.complaint,
+            notices=reply.notices,
         )
         stands = await self._journal.add_paid(step)
         await self._account.settle(n, usage.prompt_tokens + usage.completion_tokens, step.usd)
@@ -147,4 +148,5 @@ def _reply_of(n: int, step: Step) -> ChatReply:
         usage=step.usage,
         id=step.response_id,
         complaint=step.complaint,
+        notices=step.notices,
     )

@@ -89,6 +89,19 @@ def test_an_error_is_shown_with_its_task_and_for_the_job(status: str) -> None:
     assert text.endswith("task 1 failed: no such file")
 
 
+def test_what_a_model_did_not_read_stands_under_the_tree() -> None:
+    notice = "the server read only 4,096 of at least 9,000 tokens\x1b[2J"
+    view = JobView(
+        id="j-1",
+        tenant="default",
+        status="succeeded",
+        goal="g",
+        tasks=(task("2", notices=(notice,)),),
+    )
+    lines = drawn(view)
+    assert "! 2: the server read only 4,096 of at least 9,000 tokens" in lines
+
+
 def test_markup_and_escapes_in_a_goal_are_only_text() -> None:
     view = JobView(
         id="j",

@@ -35,7 +35,7 @@ def add(commands: Subparsers) -> None:
         default="",
         metavar="LIST",
         help="such as 429:every=5,cut:every=7:role=executor,cannot:model=mistral-7b; kinds are"
-        " 429, 500, cut, malformed_call, slow and cannot",
+        " 429, 500, cut, malformed_call, slow, truncate and cannot",
     )
     parser.add_argument(
         "--ledger", type=Path, metavar="FILE", help="append a line for every request to it"

@@ -65,6 +65,10 @@ class Dialect(ABC):
     """Whether a stream tells its usage only on request, by `stream_options`."""
     wording: ClassVar[Wording] = Wording()
     """How this back end words refusals that its status does not tell apart."""
+    longer_context: ClassVar[str] = (
+        "give that server a longer context (Ollama: OLLAMA_CONTEXT_LENGTH, llama.cpp: -c)"
+    )
+    """What to change where it reads less of a prompt than the model could."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

@@ -19,6 +19,7 @@ class LlamaCppDialect(Dialect):
     """The server of llama.cpp."""
 
     name: ClassVar[Spoken] = "llamacpp"
+    longer_context: ClassVar[str] = "start llama.cpp's server with a larger -c, such as -c 32768"
     wording: ClassVar[Wording] = Wording(
         hopeless=re.compile(r"--jinja|context size", re.IGNORECASE),
         advice=(

@@ -20,6 +20,9 @@ class OllamaDialect(Dialect):
     """An Ollama, by its OpenAI-style API."""
 
     name: ClassVar[Spoken] = "ollama"
+    longer_context: ClassVar[str] = (
+        "start Ollama with a larger OLLAMA_CONTEXT_LENGTH, such as 32768"
+    )
     wording: ClassVar[Wording] = Wording(
         busy=re.compile(r"server busy|maximum pending requests", re.IGNORECASE),
         hopeless=re.compile(r"requires more system memory", re.IGNORECASE),

@@ -123,7 +123,7 @@ def read_asked(body: bytes) -> Asked:
     request = _request(wire)
     _check_order(request.messages)
     _check_names(request)
-    tokens = _prompt_characters(request) // 4 + 1
+    tokens = prompt_tokens(request)
     if tokens > CONTEXT_TOKENS:
         raise RefusedError(
             f"the prompt has {tokens} tokens, more than the context of {CONTEXT_TOKENS}"
@@ -230,7 +230,9 @@ def _check_names(request: ChatRequest) -> None:
             )
 
 
-def _prompt_characters(request: ChatRequest) -> int:
+def prompt_tokens(request: ChatRequest) -> int:
+    """The size of a prompt, 4 characters a token."""
     turns = sum(len(message.content) for message in request.messages)
     calls = sum(len(call.arguments) for m in request.messages for call in m.tool_calls)
-    return turns + calls + len(msgspec.json.encode(request.tools) if request.tools else b"")
+    tools = len(msgspec.json.encode(request.tools)) if request.tools else 0
+    return (turns + calls + tools) // 4 + 1

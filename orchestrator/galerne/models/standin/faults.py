@@ -14,11 +14,12 @@ import msgspec
 from galerne.errors import InvalidInputError
 from galerne.models.standin.prompts import Role
 
-FaultKind = Literal["429", "500", "cut", "malformed_call", "slow", "cannot"]
+FaultKind = Literal["429", "500", "cut", "malformed_call", "slow", "cannot", "truncate"]
 """429: with Retry-After; 500: a server error; cut: the connection ends in the middle of the
 answer; malformed_call: a tool call whose arguments are broken JSON or which leaks as text, in
 turns; slow: ten times the latency, at least a second; cannot: a model too weak for its task, which
-says so."""
+says so; truncate: only the end of a long prompt is read, and nothing said about it
+(`truncating.py`)."""
 
 KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 ROLES: tuple[Role, ...] = get_args(Role)

@@ -37,6 +37,7 @@ from galerne.models.standin.faults import (
 from galerne.models.standin.ledger import Event, Ledger
 from galerne.models.standin.prompts import role_of, section
 from galerne.models.standin.rules import respond
+from galerne.models.standin.truncating import truncated
 
 KEY_HEADER = "X-Galerne-Key"
 READ_TIMEOUT = 30.0
@@ -98,6 +99,9 @@ class Completions:
                 calls_tools=isinstance(answer, CallTools),
             )
         )
+        if "truncate" in struck:
+            asked = truncated(asked)
+            answer = respond(asked.request)
         await anyio.sleep(self._latency(slow="slow" in struck))
         if "429" in struck:
             return await delivery.refuse(RATE_LIMITED, {"Retry-After": "1"})
