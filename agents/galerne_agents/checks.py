@@ -22,13 +22,8 @@ from galerne.messages.plan import TaskSpec
 from galerne.planner import one_line
 
 GIVES_UP: Final = "I cannot"
-LEAKED_CALL: Final = "[TOOL_CALLS]"
-"""Mistral's own marker: a server with the wrong flags, or a model, lets it through as text."""
 SAY_SOMETHING: Final = "Your answer was empty. Write the result of the task now, as text."
-CALL_AGAIN: Final = (
-    "Your tool call came as text and was not made. Call the tool again by a proper tool call, or"
-    " write the result as plain text."
-)
+NOT_USED: Final = "# Your last answer\nIt could not be used: {}. Do it again in the right way."
 LOOK_AGAIN: Final = (
     "You say that you cannot do it. Read the task again, look at what you have and at each tool"
     " that you may call, and try. Say it once more only if there is really no way."
@@ -75,9 +70,7 @@ def judged(task: TaskSpec, reply: ChatReply, evidence: Evidence) -> Accepted | F
     """What an answer without tool calls is worth."""
     text = reply.message.content.strip()
     if reply.complaint:
-        return Fault(_line(reply.complaint), reply.complaint)
-    if LEAKED_CALL in text:
-        return Fault("the model writes its tool calls as text", CALL_AGAIN)
+        return Fault(_line(reply.complaint), NOT_USED.format(reply.complaint))
     if not text:
         return Fault("the model answered with nothing", SAY_SOMETHING)
     if text.startswith(GIVES_UP):

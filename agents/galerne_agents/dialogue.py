@@ -28,7 +28,7 @@ from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest, ToolCall
 from galerne.messages.facts import Ready
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult, ToolSpec
 from galerne.planner import as_text, escaped, messages, section
-from galerne_agents.checks import Accepted, Evidence, Fault, judged
+from galerne_agents.checks import NOT_USED, Accepted, Evidence, Fault, judged
 
 MAX_TURNS: Final = 12
 """Model turns of one conversation: the longest useful ones took seven, a loop never ends."""
@@ -88,6 +88,8 @@ class Dialogue:
             if reply.message.tool_calls:
                 for call in reply.message.tool_calls:
                     self._turns.append(await self._answered(call))
+                if reply.complaint:  # of other calls, beside those that were made
+                    self._turns.append(ChatMessage("user", NOT_USED.format(reply.complaint)))
                 continue
             verdict = self._judged(reply)
             if isinstance(verdict, Accepted) or self._told:

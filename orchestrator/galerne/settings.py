@@ -55,6 +55,10 @@ Backend = Literal["auto", "mistral", "vllm", "ollama", "llamacpp", "openai"]
 """A kind of model server; `mistral` is the hosted API, `openai` any other."""
 
 
+ToolMode = Literal["auto", "native", "prompt"]
+"""How a model is offered tools: by the API's own field, or in words of the conversation."""
+
+
 class KeyedSection(Section, frozen=True):
     """A table with a key, which must not reach a log by way of a repr."""
 
@@ -79,6 +83,9 @@ class RoleSettings(KeyedSection, frozen=True):
     """The model's name as that endpoint knows it."""
     backend: Backend = "auto"
     """What kind of server the endpoint is; `auto` tells by its address, then by what it says."""
+    tools: ToolMode = "auto"
+    """How tools are offered: `native`, or by `prompt` to a model that was never trained on them;
+    `auto` tells by the catalogue, then by a refusal of the server."""
     api_key: str | None = None
     """Sent as a bearer token; prefer the variable to the file."""
     timeout: float = 120.0
@@ -107,6 +114,8 @@ class RungSettings(KeyedSection, frozen=True):
     model: str | None = None
     """Its name there; None: the rung's own name, or what that server calls the same model."""
     backend: Backend | None = None
+    tools: ToolMode | None = None
+    """None: the planner's for its model, else `auto`: another model was trained otherwise."""
     api_key: str | None = None
     """None: the role's, unless the endpoint is another one."""
     timeout: float | None = None

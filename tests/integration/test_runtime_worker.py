@@ -5,6 +5,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -22,7 +23,7 @@ from galerne.errors import (
     ToolError,
     TransientError,
 )
-from galerne.messages.chat import ChatRequest, TokenUsage
+from galerne.messages.chat import ChatReply, ChatRequest, TokenUsage
 from galerne.messages.facts import AnyFact, Cancelled, Claimed, Done, Ended, ModelStep, Planned
 from galerne.messages.ids import TaskId, TenantId
 from galerne.messages.plan import Failed, Succeeded, TaskSpec, Usage
@@ -492,6 +493,33 @@ async def test_a_takeover_replays_what_was_paid(settings: Settings) -> None:
         assert dead.keys == ["job.1.1", "job.1.2"]
         assert heir.keys == []
         assert done.usage.model_calls == 2
+
+
+async def test_what_an_answer_is_complained_of_comes_back_with_it(settings: Settings) -> None:
+    class Complaining(ScriptedModel):
+        async def ask(
+            self,
+            request: ChatRequest,
+            *,
+            on_text: Callable[[str], None] | None = None,
+            key: str | None = None,
+        ) -> ChatReply:
+            reply = await super().ask(request, on_text=on_text, key=key)
+            return msgspec.structs.replace(reply, complaint="it was cut")
+
+    async def fails_once(context: TaskContext) -> Any:
+        reply = await context.ask(asking("go on"))
+        if context.attempt == 1:
+            raise TransientError("not yet")
+        return reply.complaint
+
+    model = Complaining()
+    async with fleet_on(settings) as fleet:
+        await fleet.worker(fails_once, model)
+        await fleet.put("job", ready("1"))
+        done = await fleet.done("job", "1")
+    assert done.outcome == Succeeded("it was cut")
+    assert model.keys == ["job.1.1"]
 
 
 async def test_a_worker_that_dies_before_it_commits_leaves_the_task_to_others(

@@ -25,7 +25,7 @@ def check_schema(schema: dict[str, Any]) -> None:
     try:
         has_ref = _has_ref(schema)
         if not has_ref:
-            _validator(schema)
+            validator(schema)
     except Exception as error:
         fault: Any = error
         raise InvalidInputError(
@@ -40,19 +40,28 @@ def check_answer(value: Any, schema: dict[str, Any] | None) -> None:
     if schema is None:
         return
     try:
-        faults: list[Any] = list(_validator(schema).iter_errors(value))
+        fault = first_fault(value, schema)
     except Exception as error:
         raise InvalidInputError(
             f"the task's own schema is not usable ({_line(str(error))}): deny it instead"
         ) from error
-    if faults:
-        fault = min(faults, key=_depth)
-        raise InvalidInputError(
-            f"the answer does not fit: {_path(fault.instance_path)}: {_line(fault.message)}"
-        )
+    if fault:
+        raise InvalidInputError(f"the answer does not fit: {fault}")
 
 
-def _validator(schema: dict[str, Any]) -> Any:
+def first_fault(value: Any, schema: dict[str, Any]) -> str:
+    """What does not fit and where, of several the outermost; empty where all does.
+
+    Raises what the library raises where the schema is not usable.
+    """
+    faults: list[Any] = list(validator(schema).iter_errors(value))
+    if not faults:
+        return ""
+    fault = min(faults, key=_depth)
+    return f"{_path(fault.instance_path)}: {_line(fault.message)}"
+
+
+def validator(schema: dict[str, Any]) -> Any:
     """Draft 7 where the schema names none; it never asks the network."""
     # Late: half of what `galerne --help` may take.
     library: Any = import_module("jsonschema_rs")

@@ -4,11 +4,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from galerne.errors import BadAnswerError
+
 Role = Literal["system", "user", "assistant", "tool"]
 
 
 class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A call that a model asks for; `arguments` is the JSON text exactly as the model wrote it."""
+    """A call that a model asks for; `arguments` is JSON text, the model's own where it was fit."""
 
     id: str
     name: str
@@ -57,6 +59,9 @@ class ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     excerpts: tuple[str, ...] = ()
     """Texts that stand in `messages` word for word and may be shortened, as tool results may,
     where the whole does not fit into the model's context: results of other tasks."""
+    output: dict[str, Any] | None = None
+    """The JSON Schema (Draft 7 where it names none) of the answer's value; None: the answer is
+    text. An answer that calls tools instead is no value yet."""
 
 
 class TokenUsage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -69,9 +74,10 @@ class TokenUsage(msgspec.Struct, frozen=True, omit_defaults=True):
 class ChatReply(msgspec.Struct, frozen=True, omit_defaults=True):
     """A whole answer. `finish` is the back end's finish_reason; `id` is its response id.
 
-    `complaint` is a sentence for the model about calls that it wrote as text and that could not be
-    read; empty where there is nothing to complain of. `notices` say, one line each, what keeps the
-    answer from being worth what it looks: that the model did not read all of its prompt.
+    Its calls are whole, and their markup is out of its content. `complaint` says, for the model to
+    do better, what of the answer could not be used; empty where there is nothing to complain of.
+    `notices` say, one line each, what keeps the answer from being worth what it looks: that the
+    model did not read all of its prompt.
     """
 
     message: ChatMessage
@@ -81,3 +87,15 @@ class ChatReply(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str = ""
     complaint: str = ""
     notices: tuple[str, ...] = ()
+
+    @property
+    def value(self) -> Any:
+        """The answer to a request with `output`. Raises BadAnswerError where it is no JSON.
+
+        Without a complaint the value fits the schema; calls of tools come before any value.
+        """
+        try:
+            return msgspec.json.decode(self.message.content)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            what = self.complaint or f"the answer is no JSON ({error})"
+            raise BadAnswerError(f"{what}; ask again") from error

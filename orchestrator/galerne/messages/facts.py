@@ -106,7 +106,8 @@ class ModelStep(Fact, frozen=True, tag="model_step"):
     """One finished model turn. `response_id` is the back end's; `latency_s` is in seconds.
 
     `usd` is what it cost by the prices that its worker knows, which stand beside it in US dollars
-    per million tokens. `complaint` and `notices` are the reply's (`chat.ChatReply`).
+    per million tokens. `complaint` and `notices` are the reply's (`chat.ChatReply`), so that a
+    replay decides the same.
     """
 
     task: TaskId

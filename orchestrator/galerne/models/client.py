@@ -4,10 +4,11 @@ A question goes out plain or, where somebody wants the text as it comes, streame
 limited as a whole and, once the first piece of a stream is there, between two pieces. Whoever
 cancels the call, or closes the client, closes the connection: the back end sees it and stops
 paying for tokens. How a question is put is the back end's dialect: the settings or the address
-tell which, else the server itself, asked once when the client opens. A conversation that is longer
-than the model's context is cut before it goes out (`tokens/`). What goes wrong comes out as
-a GalerneError (`mapping.py`); whether to ask again is the runtime's decision, because only it
-knows what has been journaled.
+tell which, else the server itself, asked once when the client opens; what it refuses is put in
+another way where there is one (`ways.py`). A conversation that is longer than the model's context
+is cut before it goes out (`tokens/`). The answer comes out mended (`mending.py`), plain or
+streamed. What goes wrong comes out as a GalerneError (`mapping.py`); whether to ask again is the
+runtime's decision, because only it knows what has been journaled.
 """
 
 import time
@@ -23,7 +24,7 @@ import anyio
 from galerne.errors import DeadlineError, GalerneError, PermanentError, TransientError
 from galerne.logs import get_logger
 from galerne.messages.chat import ChatReply, ChatRequest
-from galerne.models.catalogue import Catalogue, load
+from galerne.models.catalogue import Catalogue, packaged
 from galerne.models.dialects import (
     Dialect,
     Spoken,
@@ -45,6 +46,7 @@ from galerne.models.question import Question
 from galerne.models.reply import plain_reply
 from galerne.models.stream import ReplyStream
 from galerne.models.tokens import Window
+from galerne.models.ways import Ways, first_ways, kept, other_ways
 from galerne.models.wire import UNDECODABLE, ModelList, decode_models
 from galerne.settings import RoleSettings
 
@@ -59,7 +61,6 @@ _MAX_ERROR = 64 * 1024  # bytes
 _LINGER = 0.25  # seconds for the end of the body after `[DONE]`: then the connection serves again
 _TELL = 2.0  # seconds for a server to say what it is; a silent one gets the generic dialect
 _NOT_EVENTS = frozenset({"application/json", "text/html"})
-_MISFIT = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 
 
 class ModelClient:
@@ -80,14 +81,17 @@ class ModelClient:
         self._settings = settings
         self._endpoint = Endpoint(settings)
         if self._endpoint.is_hosted:
-            _check_hosted(settings.model, catalogue or load(), today or datetime.now(UTC).date())
+            _check_hosted(
+                settings.model, catalogue or packaged(), today or datetime.now(UTC).date()
+            )
         self._opened: aiohttp.ClientSession | None = None
         self._told = (
             told_by_address(self._endpoint.url) if settings.backend == "auto" else settings.backend
         )
         self._dialect = dialect_named(self._told or "openai")
-        self._takes_stream_options = True
         self._window = Window(settings, self._endpoint, catalogue)
+        self._catalogue = catalogue
+        self._ways: Ways | None = None
 
     def __repr__(self) -> str:
         return f"ModelClient({self._endpoint})"
@@ -127,16 +131,20 @@ class ModelClient:
     ) -> ChatReply:
         """The model's answer.
 
-        With `on_text` the answer is streamed and `on_text` gets its text piece by piece; the
-        reply is the same. `key` is sent as `X-Galerne-Key`. Raises ModelError where the same
-        request fails again, and a TransientError (UnavailableError, DeadlineError,
-        RateLimitedError, BadAnswerError) where another try may help.
+        With `on_text` the answer is streamed and `on_text` gets its text piece by piece, without
+        the markup of calls that it may hold; the reply is the same. `key` is sent as
+        `X-Galerne-Key`. Raises ModelError where the same request fails again, and a TransientError
+        (UnavailableError, DeadlineError, RateLimitedError, BadAnswerError) where another try may
+        help.
         """
         question = Question(request, key)
-        prompt = await self._window.fit(question.request, self._dialect)
-        question.within(prompt)
-        reply = await self._answer(question, on_text)
-        return self._window.heard(prompt, question.answered(reply), self._dialect)
+        if on_text is None:
+            reply = question.mended(await self._answer(question, None))
+        else:
+            hearing = question.hearing(on_text)
+            reply = question.mended(await self._answer(question, hearing.hear))
+            hearing.end(reply.message.content)
+        return self._window.heard(question.prompt, question.answered(reply), self._dialect)
 
     async def models(self) -> list[str]:
         """The names of the models that the endpoint serves. Raises as `ask` does."""
@@ -174,6 +182,7 @@ class ModelClient:
         if self._told is None and told is not None:
             self._told = told
             self._dialect = dialect_named(told)
+            self._ways = None
 
     async def _answer(self, question: Question, on_text: Callable[[str], None] | None) -> ChatReply:
         limit = _TimeLimit(self._endpoint, self._settings)
@@ -189,9 +198,8 @@ class ModelClient:
         raise limit.exceeded()
 
     async def _ask_plain(self, question: Question) -> ChatReply:
-        response = await self._post(question, stream=False)
+        response = await self._accepted(question, stream=False)
         try:
-            await self._check(response)
             return plain_reply(await self._body(response), self._endpoint)
         finally:
             response.close()
@@ -203,7 +211,7 @@ class ModelClient:
         on_text: Callable[[str], None],
         limit: "_TimeLimit",
     ) -> ChatReply:
-        response = await self._post_streamed(question)
+        response = await self._accepted(question, stream=True)
         try:
             if response.content_type in _NOT_EVENTS:
                 reply = plain_reply(await self._body(response), self._endpoint)
@@ -254,23 +262,34 @@ class ModelClient:
             except TransientError:
                 return  # the answer is whole; the connection is closed instead of used again
 
-    async def _post_streamed(self, question: Question) -> aiohttp.ClientResponse:
-        """An accepted request for a stream, without `stream_options` where they are refused."""
-        asked_usage = self._dialect.asks_for_usage and self._takes_stream_options
-        response = await self._post(question, stream=True, usage=asked_usage)
-        refused = await self._refused_body(response)
-        if refused is None:
-            return response
-        misfit = response.status in _MISFIT and b"stream_options" in refused
-        if not (asked_usage and misfit):
-            raise self._refusal(response, refused)
-        self._takes_stream_options = False
-        return await self._post_streamed(question)
+    async def _accepted(self, question: Question, *, stream: bool) -> aiohttp.ClientResponse:
+        """An accepted request, put in another way where the first one is refused."""
+        first = ways = self._ways_now()
+        while True:
+            response = await self._post(question, ways, stream=stream)
+            refused = await self._refused_body(response)
+            if refused is None:
+                if ways is not first:
+                    self._ways = kept(first, ways)
+                return response
+            other = other_ways(ways, self._settings, question.request, response.status, refused)
+            if other is None:
+                raise self._refusal(response, refused)
+            log.debug("asked_otherwise", endpoint=str(self._endpoint), ways=str(other))
+            ways = other
+
+    def _ways_now(self) -> Ways:
+        if self._ways is None:
+            self._catalogue = self._catalogue or packaged()
+            self._ways = first_ways(self._settings, self._catalogue, self._dialect)
+        return self._ways
 
     async def _post(
-        self, question: Question, *, stream: bool, usage: bool = False
+        self, question: Question, ways: Ways, *, stream: bool
     ) -> aiohttp.ClientResponse:
-        body = self._dialect.encode(question.asked(self._settings, stream=stream, usage=usage))
+        reserved = question.in_words(ways)
+        question.prompt = await self._window.fit(question.request, self._dialect, reserved)
+        body = self._dialect.encode(question.asked(self._settings, ways, stream=stream))
         headers = {"Content-Type": "application/json"}
         if question.key is not None:
             headers[KEY_HEADER] = question.key

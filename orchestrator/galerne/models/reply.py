@@ -2,7 +2,8 @@
 
 Plain and streamed answers end here, so both obey the same rules: calls count whatever the
 finish_reason says (old vLLM says `stop`), a call without a name is no call, and a call that the
-token limit cut is never handed out, because half of an argument may still be valid JSON text.
+token limit cut is never handed out: the reply complains of it instead. Calls are as the back end
+gave them; `mending.py` makes them what was meant.
 """
 
 import hashlib
@@ -26,6 +27,7 @@ from galerne.models.wire import (
 )
 
 _CUT = frozenset({"length", "model_length"})
+_WAS_CUT = "was cut before its end by the limit of tokens for one answer; write less at once"
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -79,22 +81,22 @@ def finished(said: Said, endpoint: Endpoint) -> ChatReply:
         raise BadAnswerError(f"{endpoint} broke its answer off with an error; ask again")
     may_be_cut = said.finish is None or said.finish in _CUT
     calls: list[ToolCall] = []
+    cut: list[str] = []
     for position, call in enumerate(said.calls):
-        if not call.name:
-            raise BadAnswerError(f"{endpoint} made a tool call without a name; ask again")
         if may_be_cut and not is_object(call.arguments):
-            raise BadAnswerError(
-                f"{endpoint} was cut by its token limit inside a call of {call.name!r}; raise "
-                "`max_tokens` or ask for less at once"
-            )
-        calls.append(_whole(call, position, said.id))
+            cut.append(f"your call of {repr(call.name[:64]) if call.name else 'a tool'} {_WAS_CUT}")
+        elif not call.name:
+            raise BadAnswerError(f"{endpoint} made a tool call without a name; ask again")
+        else:
+            calls.append(_whole(call, position, said.id))
     usage = said.usage or Usage()
     return ChatReply(
         message=ChatMessage("assistant", said.text, tuple(calls)),
         model=said.model or endpoint.model,
-        finish=_finish(said.finish, has_calls=bool(calls)),
+        finish=named_finish(said.finish, has_calls=bool(calls)),
         usage=TokenUsage(usage.prompt_tokens or 0, usage.completion_tokens or 0),
         id=said.id,
+        complaint="; ".join(cut),
     )
 
 
@@ -124,11 +126,17 @@ def _whole(call: ToolCall, position: int, reply_id: str) -> ToolCall:
     arguments = call.arguments or "{}"
     if call.id:
         return ToolCall(call.id, call.name, arguments)
-    seed = f"{reply_id}\0{position}\0{call.name}\0{arguments}"
-    return ToolCall(f"call_{hashlib.sha256(seed.encode()).hexdigest()[:16]}", call.name, arguments)
+    return ToolCall(made_id(reply_id, position, call.name, arguments), call.name, arguments)
 
 
-def _finish(finish: str | None, *, has_calls: bool) -> str:
+def made_id(reply_id: str, position: int, name: str, arguments: str) -> str:
+    """An id for a call that came without one: the same for the same answer."""
+    seed = f"{reply_id}\0{position}\0{name}\0{arguments}"
+    return f"call_{hashlib.sha256(seed.encode()).hexdigest()[:16]}"
+
+
+def named_finish(finish: str | None, *, has_calls: bool) -> str:
+    """The finish_reason, `tool_calls` where a back end forgot to say so."""
     if has_calls and finish in {None, "stop"}:
         return "tool_calls"
     return finish or "stop"

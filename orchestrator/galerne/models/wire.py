@@ -74,6 +74,21 @@ WireChoice = Literal["any", "required", "none"] | OneFunction | None
 """What `tool_choice` says; None: nothing, which means `auto` everywhere."""
 
 
+class OutputSchema(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The schema of an answer, as sent."""
+
+    name: str
+    schema: dict[str, Any]
+    strict: bool | None = None
+
+
+class OutputFormat(msgspec.Struct, frozen=True):
+    """Asks for an answer that is a JSON value of a schema."""
+
+    json_schema: OutputSchema
+    type: Literal["json_schema"] = "json_schema"
+
+
 class WireRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The body of `POST /v1/chat/completions`."""
 
@@ -87,6 +102,7 @@ class WireRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     seed: int | None = None
     random_seed: int | None = None
     stream_options: StreamOptions | None = None
+    response_format: OutputFormat | None = None
 
 
 class Part(msgspec.Struct):

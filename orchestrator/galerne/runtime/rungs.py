@@ -98,7 +98,7 @@ def _place(
     base = settings.planner if planned else settings.executor
     own = RungSettings() if table is None else table
     own_fields = {name: one for name, one in msgspec.structs.asdict(own).items() if one is not None}
-    fields: dict[str, Any] = {"model": base.model if planned else name}
+    fields: dict[str, Any] = {"model": base.model} if planned else {"model": name, "tools": "auto"}
     if own.endpoint is not None and own.endpoint != base.endpoint:
         fields |= {"api_key": None, "backend": "auto"}  # a key is for its own endpoint
     role = msgspec.structs.replace(base, **(fields | own_fields))

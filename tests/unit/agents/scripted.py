@@ -35,6 +35,11 @@ def says(text: str, finish: str = "stop") -> ChatReply:
     return ChatReply(ChatMessage("assistant", text), "a-model", finish, TokenUsage(3, 2))
 
 
+def unusable(complaint: str, *calls: ToolCall) -> ChatReply:
+    """An answer of which only `calls` can be used."""
+    return ChatReply(ChatMessage("assistant", tool_calls=calls), "a-model", complaint=complaint)
+
+
 def calls(*calls: ToolCall) -> ChatReply:
     return ChatReply(ChatMessage("assistant", tool_calls=calls), "a-model", "tool_calls")
 

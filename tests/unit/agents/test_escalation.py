@@ -8,6 +8,7 @@ from galerne.errors import PermanentError
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest
 from galerne.messages.plan import TaskSpec
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult
+from galerne_agents.checks import NOT_USED
 from galerne_agents.dialogue import MAX_TURNS
 from galerne_agents.executor import ExecutorAgent
 from unit.agents.scripted import Killed, World, call, calls, ready, says, script
@@ -89,7 +90,9 @@ async def test_a_complaint_about_calls_is_told_to_the_model_word_for_word() -> N
     bad = ChatReply(ChatMessage("assistant", "[{"), "a-model", complaint="The call was cut off.")
     world = world_of(bad, bad, says("done"))
     assert await run(world) == "done"
-    assert world.requests[1].messages[-1] == ChatMessage("user", "The call was cut off.")
+    assert world.requests[1].messages[-1] == ChatMessage(
+        "user", NOT_USED.format("The call was cut off.")
+    )
     assert world.moves[1].reason == "The call was cut off."
 
 

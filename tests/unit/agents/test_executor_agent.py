@@ -11,10 +11,10 @@ from galerne.errors import (
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest
 from galerne.messages.plan import TaskSpec
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult
-from galerne_agents.checks import LOOK_AGAIN, MEND_A_CALL, SAY_SOMETHING
+from galerne_agents.checks import LOOK_AGAIN, MEND_A_CALL, NOT_USED, SAY_SOMETHING
 from galerne_agents.dialogue import MAX_TURNS
 from galerne_agents.executor import ExecutorAgent
-from unit.agents.scripted import Answerer, Killed, World, call, calls, ready, says, script
+from unit.agents.scripted import Answerer, Killed, World, call, calls, ready, says, script, unusable
 from unit.planner.examples import READ_FILE, TOOLS, agent_task, tool_task
 
 pytestmark = pytest.mark.anyio
@@ -153,6 +153,15 @@ async def test_an_answer_after_nothing_but_failed_calls_is_asked_for_again_and_m
     world = agent_world(*replies, outcomes=(NO_FILE,))
     assert await run(world) == "there is none, really"
     assert world.requests[2].messages[-1] == ChatMessage("user", MEND_A_CALL)
+
+
+async def test_beside_calls_that_are_made_the_model_is_told_of_the_others() -> None:
+    half = unusable("your call of 'text_stats' was cut", call("read_file", '{"path": "a"}'))
+    world = agent_world(half, says("done"), outcomes=(FOUND,))
+    assert await run(world) == "done"
+    result, told = world.requests[1].messages[-2:]
+    assert (result.role, result.content) == ("tool", "line one")
+    assert told == ChatMessage("user", NOT_USED.format("your call of 'text_stats' was cut"))
 
 
 async def test_an_endless_loop_ends() -> None:

@@ -4,7 +4,7 @@ from galerne.errors import PermanentError
 from galerne.messages.ids import ANSWER_TASK
 from galerne.messages.plan import TaskSpec
 from galerne_agents.synthesizer import SynthesizerAgent
-from unit.agents.scripted import World, ready, says, script
+from unit.agents.scripted import World, ready, says, script, unusable
 
 pytestmark = pytest.mark.anyio
 
@@ -25,3 +25,12 @@ async def test_the_answer_is_the_models_text() -> None:
 async def test_an_empty_answer_is_none() -> None:
     with pytest.raises(PermanentError, match=r"nothing|empty"):
         await SynthesizerAgent().run(World(READY, script(says(" "))).attempt())
+
+
+async def test_an_answer_that_cannot_be_used_is_asked_for_once_more() -> None:
+    leaked = unusable("there is no tool 'fly'; there are: none")
+    world = World(READY, script(leaked, says("Seven.")))
+    assert await SynthesizerAgent().run(world.attempt()) == "Seven."
+    assert "there is no tool 'fly'" in world.requests[1].messages[-1].content
+    with pytest.raises(PermanentError, match="there is no tool 'fly'"):
+        await SynthesizerAgent().run(World(READY, script(leaked, leaked)).attempt())

@@ -25,6 +25,7 @@ from galerne.messages.chat import ChatMessage, ChatRequest, ToolCall, ToolSchema
 from galerne.models.conversation import obey_rules
 from galerne.models.names import sendable
 from galerne.models.question import Question
+from galerne.models.ways import Ways
 from galerne.settings import RoleSettings
 
 oracle: Any = validators  # its generics are not all given
@@ -184,7 +185,7 @@ def test_a_question_with_tools_is_valid_or_refused_for_its_names(
         alike = len({sendable(name) for name in offered}) < len(offered)
         assert alike or asks_nothing(history)
         return
-    asked = question.asked(RoleSettings(), stream=False, usage=False)
+    asked = question.asked(RoleSettings(), Ways(usage=False), stream=False)
     validated(asked.messages, asked.tools)
 
 

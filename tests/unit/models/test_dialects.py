@@ -31,6 +31,7 @@ from galerne.models.names import FUNCTION_NAME
 from galerne.models.question import Question
 from galerne.models.reply import plain_reply
 from galerne.models.stream import ReplyStream
+from galerne.models.ways import Ways
 from galerne.settings import Backend, RoleSettings
 
 SPOKEN: tuple[Spoken, ...] = get_args(Spoken)
@@ -41,7 +42,16 @@ USER = ChatMessage("user", "Hi")
 COUNT = ToolSchema("count", "Counts.", {"type": "object", "properties": {}})
 DOTTED = ToolSchema("math.factorial", "n!", {"type": "object", "properties": {}})
 ONE = {"type": "function", "function": {"name": "math_factorial"}}
-COMMON = {"model", "messages", "max_tokens", "temperature", "tools", "tool_choice", "stream"}
+COMMON = {
+    "model",
+    "messages",
+    "max_tokens",
+    "temperature",
+    "tools",
+    "tool_choice",
+    "stream",
+    "response_format",
+}
 FIELDS: dict[Spoken, set[str]] = {
     "mistral": COMMON | {"random_seed"},
     "vllm": COMMON | {"seed", "stream_options"},
@@ -64,10 +74,14 @@ def sent(
     choice: ToolChoice = "auto",
     seed: int | None = None,
     stream: bool = False,
+    output: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    request = ChatRequest(messages or (USER,), tuple(tools), tool_choice=choice, seed=seed)
+    request = ChatRequest(
+        messages or (USER,), tuple(tools), tool_choice=choice, seed=seed, output=output
+    )
     question = Question(request, None)
-    asked = question.asked(SETTINGS, stream=stream, usage=dialect.asks_for_usage)
+    ways = Ways(usage=dialect.asks_for_usage, output=dialect.output)
+    asked = question.asked(SETTINGS, ways, stream=stream)
     body: dict[str, Any] = msgspec.json.decode(dialect.encode(asked))
     return body
 
@@ -95,7 +109,7 @@ def test_the_least_request(dialect: Dialect) -> None:
 
 @pytest.mark.parametrize("choice", ["auto", "any", "none", OneTool("count")])
 def test_only_fields_that_the_back_end_takes(dialect: Dialect, choice: ToolChoice) -> None:
-    body = sent(dialect, tools=(COUNT, DOTTED), choice=choice, seed=7, stream=True)
+    body = sent(dialect, tools=(COUNT, DOTTED), choice=choice, seed=7, stream=True, output={})
     assert set(body) <= FIELDS[dialect.name]
     assert None not in body.values()
     assert [] not in body.values()
@@ -113,6 +127,19 @@ def test_the_usage_of_a_stream_is_asked_for_where_it_must_be(dialect: Dialect) -
     asks = None if dialect.name == "mistral" else {"include_usage": True}
     assert body.get("stream_options") == asks
     assert "stream_options" not in sent(dialect)
+
+
+def test_a_schema_of_the_answer_is_enforced_unless_a_tool_may_be_called(dialect: Dialect) -> None:
+    schema = {"type": "array"}
+    body = sent(dialect, output=schema)
+    assert body["response_format"]["type"] == "json_schema"
+    assert body["response_format"]["json_schema"]["schema"] == schema
+    shown = [turn["content"] for turn in body["messages"] if turn["role"] == "system"]
+    assert bool(shown) is (dialect.output == "both")
+    calling = sent(dialect, tools=(COUNT,), output=schema)
+    assert "response_format" not in calling
+    assert '{"type":"array"}' in calling["messages"][0]["content"]
+    assert "response_format" in sent(dialect, tools=(COUNT,), choice="none", output=schema)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from galerne.models.endpoint import Endpoint
 from galerne.models.question import Question
 from galerne.models.reply import plain_reply
 from galerne.models.stream import ReplyStream
+from galerne.models.ways import Ways
 from galerne.settings import RoleSettings
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -173,7 +174,7 @@ def test_recorded_requests_are_asked_by_their_dialect() -> None:
         )
         question = Question(ChatRequest(tuple(map(turn, body["messages"])), tools), None)
         dialect = dialect_of(name)
-        asked = question.asked(RoleSettings(), stream=bool(body.get("stream")), usage=True)
+        asked = question.asked(RoleSettings(), Ways(), stream=bool(body.get("stream")))
         sent: Any = msgspec.json.decode(dialect.encode(asked))
         assert [tool["function"]["name"] for tool in sent.get("tools", [])] == [
             tool.name for tool in tools

@@ -8,6 +8,7 @@ import pytest
 from galerne.messages.chat import ChatMessage, ChatRequest, ToolCall, ToolSchema
 from galerne.models.dialects import Asked, dialect_named
 from galerne.models.question import Question
+from galerne.models.ways import Ways
 from galerne.models.wire import decode_completion
 from galerne.settings import RoleSettings
 
@@ -41,9 +42,9 @@ def test_the_least_request() -> None:
 def test_the_requests_own_limits_win() -> None:
     settings = RoleSettings(max_tokens=100, temperature=0.0)
     question = Question(ChatRequest((USER,), max_tokens=5, temperature=0.7, seed=3), None)
-    asked = question.asked(settings, stream=False, usage=False)
+    asked = question.asked(settings, Ways(usage=False), stream=False)
     assert (asked.max_tokens, asked.temperature, asked.seed) == (5, 0.7, 3)
-    plain = Question(ChatRequest((USER,)), None).asked(settings, stream=True, usage=True)
+    plain = Question(ChatRequest((USER,)), None).asked(settings, Ways(), stream=True)
     assert (plain.max_tokens, plain.temperature, plain.seed) == (100, 0.0, None)
 
 

@@ -5,7 +5,7 @@ any name on any back end and knows what the hosted API has let go; `choose` reco
 and an executor, and `serving` says how to start and name them.
 """
 
-from galerne.models.catalogue.catalogue import Catalogue, load, load_setting
+from galerne.models.catalogue.catalogue import Catalogue, load, load_setting, packaged
 from galerne.models.catalogue.choosing import Pick, Recommendation, Rejected, Wish, choose
 from galerne.models.catalogue.gpus import Gpus
 from galerne.models.catalogue.model import BackEnd, Memory, Model
@@ -15,6 +15,7 @@ __all__ = [
     "Catalogue",
     "load",
     "load_setting",
+    "packaged",
     "Model",
     "Memory",
     "BackEnd",

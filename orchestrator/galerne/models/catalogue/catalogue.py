@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import date
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -173,13 +174,19 @@ def load_setting(file: str | None) -> Catalogue:
     return load(Path(file) if file else None)
 
 
+@cache
+def packaged() -> Catalogue:
+    """Ours alone, read once in a process."""
+    return load()
+
+
 def load(file: Path | None = None) -> Catalogue:
     """The packaged catalogue with `file` over it: its models change ours by `id`, or are added.
 
     Raises InvalidSettingsError, one line with the file, the model and the field.
     """
-    packaged = files("galerne.models.catalogue").joinpath(PACKAGED).read_text(encoding="utf-8")
-    tables = _tables(packaged, PACKAGED)
+    text = files("galerne.models.catalogue").joinpath(PACKAGED).read_text(encoding="utf-8")
+    tables = _tables(text, PACKAGED)
     origin = dict.fromkeys(tables, PACKAGED)
     if file is not None:
         for model_id, table in _tables(_text(file), str(file)).items():

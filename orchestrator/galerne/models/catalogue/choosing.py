@@ -169,8 +169,6 @@ def _obstacle(one: _Candidate, wish: Wish) -> str:
     model = one.model
     if QUALITIES.index(one.tier) < QUALITIES.index(wish.quality):
         return f"meant for {one.tier} jobs"
-    if one.role == "executor" and model.tools != "native":
-        return "calls tools only by prompt"
     if wish.context is not None and (model.context or 0) < wish.context:
         return f"context of {model.context or 0:,} tokens, {wish.context:,} are wanted"
     return (

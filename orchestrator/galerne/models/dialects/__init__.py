@@ -4,7 +4,7 @@
 and `told_by_owners` find out which one a back end speaks.
 """
 
-from galerne.models.dialects.contract import Asked, Dialect, Offer, Spoken
+from galerne.models.dialects.contract import Asked, Dialect, Offer, OutputForm, Spoken
 from galerne.models.dialects.telling import (
     dialect_named,
     told_by_address,
@@ -17,6 +17,7 @@ __all__ = [
     "Spoken",
     "Asked",
     "Offer",
+    "OutputForm",
     "dialect_named",
     "told_by_address",
     "told_by_server",

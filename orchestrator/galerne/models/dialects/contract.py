@@ -10,18 +10,21 @@ proxies hide which one it is.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
 from galerne.errors import GalerneError, ModelError
 from galerne.messages.chat import ChatMessage, OneTool, ToolChoice, ToolSchema
+from galerne.models.catalogue import BackEnd
 from galerne.models.endpoint import Endpoint
 from galerne.models.mapping import Wording, refusal
 from galerne.models.names import sendable
 from galerne.models.wire import (
     FunctionName,
     OneFunction,
+    OutputFormat,
+    OutputSchema,
     StreamOptions,
     WireChoice,
     WireRequest,
@@ -33,6 +36,10 @@ from galerne.models.wire import (
 
 Spoken = Literal["mistral", "vllm", "ollama", "llamacpp", "openai"]
 """A dialect's name; `openai` is the generic one, for a back end that nobody knows."""
+
+
+OutputForm = Literal["format", "both", "words"]
+"""How a value of a JSON Schema is asked for: by `response_format`, in the conversation, or both."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +55,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
     usage: bool = False
     """Whether a stream should say its usage; only for dialects that must ask for it."""
+    output: dict[str, Any] | None = None
+    """The schema that the back end itself shall enforce."""
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -61,8 +70,14 @@ class Dialect(ABC):
     """How one kind of back end is asked."""
 
     name: ClassVar[Spoken]
+    catalogued: ClassVar[BackEnd | None] = None
+    """Under which back end the catalogue has the names that its models go by."""
     asks_for_usage: ClassVar[bool] = True
     """Whether a stream tells its usage only on request, by `stream_options`."""
+    output: ClassVar[OutputForm] = "both"
+    """Most enforce a schema without showing it to the model."""
+    strict_output: ClassVar[bool | None] = None
+    """What `strict` says beside a schema; None: nothing."""
     wording: ClassVar[Wording] = Wording()
     """How this back end words refusals that its status does not tell apart."""
     longer_context: ClassVar[str] = (
@@ -89,6 +104,7 @@ class Dialect(ABC):
             stream=asked.stream,
             seed=asked.seed,
             stream_options=StreamOptions() if asked.stream and asked.usage else None,
+            response_format=self._format(asked.output),
         )
 
     @abstractmethod
@@ -100,6 +116,11 @@ class Dialect(ABC):
     ) -> GalerneError:
         """What an answer with an error status means here. `now` is in Unix seconds."""
         return refusal(endpoint, status, headers, body, now, self.wording)
+
+    def _format(self, schema: dict[str, Any] | None) -> OutputFormat | None:
+        if schema is None:
+            return None
+        return OutputFormat(OutputSchema("answer", schema, self.strict_output))
 
     def _offer(self, asked: Asked) -> Offer:
         choice = asked.tool_choice

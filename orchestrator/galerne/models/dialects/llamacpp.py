@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from galerne.messages.chat import OneTool, ToolChoice
+from galerne.models.catalogue import BackEnd
 from galerne.models.dialects.contract import Dialect, Offer, Spoken, only
 from galerne.models.mapping import Wording
 from galerne.models.wire import WireTool
@@ -19,6 +20,7 @@ class LlamaCppDialect(Dialect):
     """The server of llama.cpp."""
 
     name: ClassVar[Spoken] = "llamacpp"
+    catalogued: ClassVar[BackEnd | None] = "llama_cpp"
     longer_context: ClassVar[str] = "start llama.cpp's server with a larger -c, such as -c 32768"
     wording: ClassVar[Wording] = Wording(
         hopeless=re.compile(r"--jinja|context size", re.IGNORECASE),

@@ -2,7 +2,8 @@
 
 A field that it does not know is refused with 422, so `seed` goes as `random_seed`, `max_tokens`
 keeps its old name, and `stream_options` never goes: the last chunk of a stream has the usage
-unasked. That a tool must be called is `any`, which it knew before `required`.
+unasked. That a tool must be called is `any`, which it knew before `required`. A schema of the
+answer is shown to the model by the API itself.
 """
 
 import re
@@ -12,7 +13,8 @@ from typing import ClassVar
 import msgspec
 
 from galerne.messages.chat import OneTool, ToolChoice
-from galerne.models.dialects.contract import Asked, Dialect, Offer, Spoken, one_function
+from galerne.models.catalogue import BackEnd
+from galerne.models.dialects.contract import Asked, Dialect, Offer, OutputForm, Spoken, one_function
 from galerne.models.mapping import Wording
 from galerne.models.wire import WireRequest, WireTool
 
@@ -21,7 +23,10 @@ class MistralDialect(Dialect):
     """api.mistral.ai, or a proxy that passes everything on to it."""
 
     name: ClassVar[Spoken] = "mistral"
+    catalogued: ClassVar[BackEnd | None] = "hosted"
     asks_for_usage: ClassVar[bool] = False
+    output: ClassVar[OutputForm] = "format"
+    strict_output: ClassVar[bool | None] = True
     wording: ClassVar[Wording] = Wording(
         advice=(
             (

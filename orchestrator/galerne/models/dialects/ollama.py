@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from galerne.messages.chat import OneTool, ToolChoice
+from galerne.models.catalogue import BackEnd
 from galerne.models.dialects.contract import Dialect, Offer, Spoken, only
 from galerne.models.mapping import Wording
 from galerne.models.wire import WireTool
@@ -20,6 +21,7 @@ class OllamaDialect(Dialect):
     """An Ollama, by its OpenAI-style API."""
 
     name: ClassVar[Spoken] = "ollama"
+    catalogued: ClassVar[BackEnd | None] = "ollama"
     longer_context: ClassVar[str] = (
         "start Ollama with a larger OLLAMA_CONTEXT_LENGTH, such as 32768"
     )
@@ -29,7 +31,7 @@ class OllamaDialect(Dialect):
         advice=(
             (
                 re.compile(r"does not support tools", re.IGNORECASE),
-                "choose a model with tools, such as mistral or mistral-nemo",
+                'choose a model with tools, such as mistral-nemo, or set `tools` to "prompt"',
             ),
             (
                 re.compile(r"requires more system memory", re.IGNORECASE),

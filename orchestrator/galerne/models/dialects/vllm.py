@@ -8,6 +8,7 @@ server, and without them every request with tools is refused: the error says whi
 import re
 from typing import ClassVar
 
+from galerne.models.catalogue import BackEnd
 from galerne.models.dialects.contract import Spoken
 from galerne.models.dialects.openai import OpenAIDialect
 from galerne.models.mapping import Wording
@@ -17,6 +18,7 @@ class VllmDialect(OpenAIDialect):
     """A vLLM server, with Mistral's tokenizer mode or a chat template."""
 
     name: ClassVar[Spoken] = "vllm"
+    catalogued: ClassVar[BackEnd | None] = "vllm"
     wording: ClassVar[Wording] = Wording(
         advice=(
             (

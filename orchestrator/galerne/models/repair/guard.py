@@ -6,10 +6,10 @@
       +--> held     fence --a call in it--> held
 
 At the start everything waits that may be a message of nothing but calls; later only what may be
-the beginning of a marker or of a fence, a fence until it closes, and blanks, which a call would
-swallow. Once held, nothing passes any more: when the stream has ended, `parse_calls` reads the
-whole text, and `rest` gives what of its content has not been shown. What has passed depends on
-the text so far and never on how it was cut into pieces.
+the beginning of a marker or of a fence, a fence until it closes (only its head, where no tool is
+on offer), and blanks, which a call would swallow. Once held, nothing passes any more: when the
+stream has ended, `parse_calls` reads the whole text, and `rest` gives what of its content has not
+been shown. What has passed depends on the text so far and never on how it was cut into pieces.
 """
 
 import re
@@ -27,6 +27,7 @@ _CALL: Final = re.compile(r"[{\[]|[\"'`]?[^\W\d][\w./-]*+(?:\\_[\w./-]*+)*+[\"'`
 _MAY_BE_CALL: Final = re.compile(r"[\"'`]?(?:[^\W\d][\w./-]*+(?:\\[\w./-]*+)*+[\"'`]?\s*+)?")
 _LONGEST_HEAD: Final = 300
 """More characters than the longest name has with its quotes, escapes and blanks."""
+_HEAD: Final = re.compile(r"```[ \t]*+[\w+-]*+\s*+")
 _CLOSING: Final = "\n" + FENCE
 
 
@@ -34,7 +35,7 @@ class LeakGuard:
     """Feed it an answer's text in pieces of any size; show what it gives back.
 
     `known` are the names of the tools that were offered; with none, only markers are held back,
-    and a fence until it is sure that none follows in it.
+    and the head of a fence, which belongs to the marker where one follows at once.
     """
 
     def __init__(self, known: Collection[str]) -> None:
@@ -105,6 +106,8 @@ class LeakGuard:
 
     def _in_fence(self, piece: str, shown: list[str]) -> str:
         """Wait until the fence closes, then let it pass unless it holds calls."""
+        if not self._known:
+            return self._fence_head(piece, shown)
         end_before = self._fence[-1][-len(_CLOSING) + 1 :] if self._fence else ""
         if _CLOSING not in end_before + piece:
             # Only the end is looked at again, so it must be long enough to hold a split mark.
@@ -125,6 +128,21 @@ class LeakGuard:
             self._state = "open"
             self._show(text[: fence.end], shown)
         return text[fence.end :]
+
+    def _fence_head(self, piece: str, shown: list[str]) -> str:
+        """Wait until what stands in the fence begins, then let it pass unless it is a marker."""
+        text = self._undecided + piece
+        self._undecided = ""
+        head = _HEAD.match(text)
+        end = head.end() if head else len(FENCE)
+        begun = text[end:]
+        if len(text) <= _LONGEST_HEAD and any(mark.startswith(begun) for mark in BEGINNINGS):
+            self._undecided = text
+            return ""
+        self._state = "held" if begun.startswith(BEGINNINGS) else "open"
+        if self._state == "open":
+            self._show(text[:end], shown)
+        return begun
 
     def _show(self, text: str, shown: list[str]) -> None:
         """Show `text` up to its last word; the blanks after it wait for the next."""

@@ -132,7 +132,7 @@ class Reader:
                     self._depth -= 1
                     return False
                 if closed != "}":
-                    raise MalformedError("has arguments that are not valid JSON")
+                    raise MalformedError("has members that are not valid JSON")
         self._depth -= 1
         return True
 
@@ -152,7 +152,7 @@ class Reader:
         if not self.passed(":"):
             if self.ended:
                 raise CutError
-            raise MalformedError("has arguments that are not valid JSON")
+            raise MalformedError("has members that are not valid JSON")
 
     def _items(self) -> Any:
         closing = _CLOSING[self.text[self.at]]

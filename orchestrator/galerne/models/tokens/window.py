@@ -8,14 +8,14 @@ Counting is as cheap as it may be: by bytes, which settles most prompts; by the 
 what that cannot settle exactly, where the tokenizer is known and installed, in a thread.
 """
 
-from functools import cache, partial
+from functools import partial
 
 import anyio.to_thread
 import msgspec
 
 from galerne.logs import get_logger
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest
-from galerne.models.catalogue import BackEnd, Catalogue, Model, load
+from galerne.models.catalogue import Catalogue, Model, packaged
 from galerne.models.dialects import Dialect, Spoken
 from galerne.models.endpoint import Endpoint
 from galerne.models.tokens.counting import ESTIMATE, Counter, bytes_of
@@ -30,22 +30,15 @@ log = get_logger("galerne.models")
 UNKNOWN = 32_768
 """Tokens of context of a model that nobody knows: what most that can be had have at least."""
 
-_BACK_ENDS: dict[Spoken, BackEnd] = {
-    "mistral": "hosted",
-    "vllm": "vllm",
-    "ollama": "ollama",
-    "llamacpp": "llama_cpp",
-}
-
 
 class Prompt(msgspec.Struct, frozen=True):
     """What is sent, and what is to be said about it."""
 
     messages: tuple[ChatMessage, ...]
-    tools: bytes
+    tools: bytes = b""
     """Any encoding of them; two prompts are compared by it."""
-    max_tokens: int
-    """Of the answer: what was asked for, or half of the context."""
+    max_tokens: int | None = None
+    """Of the answer: what was asked for, or half of the context; None: nobody has looked yet."""
     notices: tuple[str, ...] = ()
 
 
@@ -76,14 +69,15 @@ class Window:
         model = self._model(dialect)
         return (model.context if model is not None else None) or UNKNOWN
 
-    async def fit(self, request: ChatRequest, dialect: Dialect) -> Prompt:
+    async def fit(self, request: ChatRequest, dialect: Dialect, reserved: int = 0) -> Prompt:
         """What may be sent of `request`, whose messages have passed `obey_rules`.
 
+        `reserved` tokens are left free for what is added to it in words.
         Raises ModelError where it surely cannot be made to fit.
         """
         context = self.context(dialect)
         answer = min(request.max_tokens or self._settings.max_tokens, max(1, context // 2))
-        fitted = await self._fitted(request, context - answer, answer, dialect)
+        fitted = await self._fitted(request, context - answer - reserved, answer, dialect)
         return Prompt(
             messages=fitted.messages,
             tools=encode(request.tools),
@@ -120,8 +114,8 @@ class Window:
     def _model(self, dialect: Dialect) -> Model | None:
         """What the catalogue knows of the model by its name, on that back end or on another."""
         if dialect.name not in self._known:
-            name, on = self._settings.model, _BACK_ENDS.get(dialect.name)
-            catalogue = self._catalogue or _packaged()
+            name, on = self._settings.model, dialect.catalogued
+            catalogue = self._catalogue or packaged()
             model = (catalogue.find(name, on) if on else None) or catalogue.find(name)
             if model is None or model.context is None:
                 log.debug(
@@ -167,8 +161,3 @@ def _cut_notice(context: int, fitted: Fitted) -> str:
 def _cut_exactly(cut: "partial[Fitted]", tokenizer: str | None) -> Fitted:
     counter: Counter = exact(tokenizer) or ESTIMATE
     return cut(counter=counter)
-
-
-@cache
-def _packaged() -> Catalogue:
-    return load()

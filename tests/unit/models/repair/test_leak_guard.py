@@ -37,6 +37,9 @@ def test_what_is_shown_does_not_depend_on_the_pieces(text: str, sizes: list[int]
     whole = watched(text, [max(len(text), 1)])
     assert watched(text, [1]) == whole
     assert watched(text, sizes) == whole
+    bare = watched(text, [max(len(text), 1)], ())
+    assert watched(text, [1], ()) == bare
+    assert watched(text, sizes, ()) == bare
 
 
 @given(TEXTS)
@@ -82,6 +85,23 @@ def test_without_tools_all_but_markers_is_shown(text: str) -> None:
 )
 def test_words_pass_at_once_and_calls_wait(text: str, live: str) -> None:
     assert watched(text, [1])[0] == live
+
+
+@pytest.mark.parametrize(
+    ("text", "live"),
+    [
+        ('```json\n{"n": 1}, {', '```json\n{"n": 1}, {'),
+        ("Plan:\n```\n", "Plan:"),
+        ("```json\n[TOOL_CALLS]add{", ""),
+        ("```json\n[TODO]", "```json\n[TODO]"),
+        ("a\n```\nb\n```\nc", "a\n```\nb\n```\nc"),
+    ],
+)
+def test_without_tools_a_fence_passes_as_soon_as_something_stands_in_it(
+    text: str, live: str
+) -> None:
+    assert watched(text, [1], ())[0] == live
+    assert watched(text, [len(text)], ())[0] == live
 
 
 def test_a_withdrawn_content_shows_nothing_more() -> None:
