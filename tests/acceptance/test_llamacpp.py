@@ -177,11 +177,9 @@ async def test_a_certain_tool_is_called_although_this_server_cannot_be_told_whic
 async def test_a_stream_says_the_same_as_a_plain_answer_and_what_it_cost(llama: str) -> None:
     pieces: list[str] = []
     request = ChatRequest((ChatMessage("user", "Hello"),), max_tokens=24, seed=7)
-    # One client each: this server closes a connection after a stream without saying so.
     async with ModelClient(settings_of(llama)) as client:
         streamed = await client.ask(request, on_text=pieces.append)
-    async with ModelClient(settings_of(llama)) as client:
-        plain = await client.ask(request)
+        plain = await client.ask(request)  # this server closes what has carried a stream
     assert len(pieces) > 1
     assert "".join(pieces) == streamed.message.content == plain.message.content
     assert streamed.usage.completion_tokens == plain.usage.completion_tokens > 0

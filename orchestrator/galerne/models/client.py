@@ -293,6 +293,8 @@ class ModelClient:
         headers = {"Content-Type": "application/json"}
         if question.key is not None:
             headers[KEY_HEADER] = question.key
+        if stream and not self._dialect.reuses_after_stream:
+            headers["Connection"] = "close"
         return await self._send("POST", self._endpoint.chat_url, body, headers)
 
     async def _send(

@@ -78,6 +78,8 @@ class Dialect(ABC):
     """Most enforce a schema without showing it to the model."""
     strict_output: ClassVar[bool | None] = None
     """What `strict` says beside a schema; None: nothing."""
+    reuses_after_stream: ClassVar[bool] = True
+    """Whether a connection that has carried a stream really serves again, as its head says."""
     wording: ClassVar[Wording] = Wording()
     """How this back end words refusals that its status does not tell apart."""
     longer_context: ClassVar[str] = (

@@ -2,7 +2,8 @@
 
 A certain function cannot be named, so it is the only one offered, and one `required`. Newer
 builds take `required` without enforcing it; whoever reads the answer copes with text. Errors of
-the chat template come as 400, on newer builds as 500: neither passes by itself.
+the chat template come as 400, on newer builds as 500: neither passes by itself. It promises to
+keep a connection that has carried a stream, and closes it.
 """
 
 import re
@@ -21,6 +22,7 @@ class LlamaCppDialect(Dialect):
 
     name: ClassVar[Spoken] = "llamacpp"
     catalogued: ClassVar[BackEnd | None] = "llama_cpp"
+    reuses_after_stream: ClassVar[bool] = False
     longer_context: ClassVar[str] = "start llama.cpp's server with a larger -c, such as -c 32768"
     wording: ClassVar[Wording] = Wording(
         hopeless=re.compile(r"--jinja|context size", re.IGNORECASE),
