@@ -117,10 +117,10 @@ def _end_is_right(ended: Ended, before: Sequence[Entry]) -> None:
             for task in _before_the_plan_was_done(before):
                 _value(task.id, before)
         case "failed":
-            in_time = before[: _place_of_done_plan(before)]
-            whole = _is_whole(in_time) and _is_complete(in_time)
-            # A dead planner's late write may also break a plan that was whole without it.
-            assert failures or not (whole and _is_whole(before))
+            place_of_plan = _place_of_done_plan(before)
+            in_time, late = before[:place_of_plan], _all(before[place_of_plan:], Planned)
+            # What a dead planner writes late may also break a plan that was whole without it.
+            assert failures or late or not (_is_whole(in_time) and _is_complete(in_time))
         case "budget_exhausted":
             assert _overspent(before) or _has_no_place_left(before)
         case "deadline_exceeded":
