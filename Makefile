@@ -18,10 +18,10 @@ export PIP_USER := 0
 export PIP_REQUIRE_HASHES := 0
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_CONSTRAINT PIP_REQUIREMENT PYTHONPATH PYTHONHOME
 
-.PHONY: help demo test check bench chaos fuzz fmt lock clean
+.PHONY: help demo test check bench bench-models chaos fuzz fmt lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
 
 demo: $(VENV)/.run-installed ## install, then run a job on the embedded server and stand-in model
 	$(BIN)/galerne run "Count the words in README.md and in docs/protocol.md, then say which is longer"
@@ -39,6 +39,9 @@ check: $(VENV)/.dev-installed ## format, lint, imports and types, as CI runs the
 bench: $(VENV)/.run-installed ## throughput, latency, CPU and memory, some minutes (shorter: ARGS=--quick)
 	$(BIN)/python -m bench $(ARGS)
 
+bench-models: $(VENV)/.bench-installed ## what a model's answer costs beside httpx and openai, some minutes
+	$(BIN)/python -m bench.models $(ARGS)
+
 chaos: $(VENV)/.dev-installed ## kill every process at every boundary, half an hour (or: ARGS="matrix")
 	cd tests && ../$(BIN)/python -m chaos $(ARGS)
 
@@ -53,6 +56,8 @@ lock: ## pin the dependencies anew; needs uv (newer versions: ARGS=--upgrade)
 	$(LOCK) $(ARGS) --all-extras --group dev --output-file deploy/lock/dev.txt
 	$(LOCK) $(ARGS) --extra server --extra fast --group build \
 		--constraint deploy/lock/dev.txt --output-file deploy/lock/run.txt
+	$(LOCK) $(ARGS) --extra server --extra fast --group bench \
+		--constraint deploy/lock/dev.txt --output-file deploy/lock/bench.txt
 
 clean: ## remove the environment, caches and built packages
 	rm -rf $(VENV) dist build .hypothesis .mypy_cache .ruff_cache .import_linter_cache
@@ -65,7 +70,7 @@ $(BIN)/python:
 		echo "$(PYTHON) has no pip; on Debian: apt-get install python3-pip" >&2; exit 1; }
 	$(PYTHON) -m venv --without-pip $(VENV)
 
-$(VENV)/.run-installed $(VENV)/.dev-installed: $(VENV)/.%-installed: \
+$(VENV)/.run-installed $(VENV)/.dev-installed $(VENV)/.bench-installed: $(VENV)/.%-installed: \
 		deploy/lock/%.txt pyproject.toml | $(BIN)/python
 	@echo "Installing $< into $(VENV)"
 	@$(INSTALL) --require-hashes --no-deps --requirement $<

@@ -37,17 +37,59 @@ BEGIN = "Begin."
 NO_RESULT = "No result of this call is known."
 """What stands for the result of a call that the history does not have."""
 
+_BEFORE_USER = frozenset({"", "system", "assistant"})
+_BEFORE_ASSISTANT = frozenset({"user", "tool"})
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 def obey_rules(messages: Iterable[ChatMessage]) -> tuple[ChatMessage, ...]:
     """The conversation as Mistral's models take it. Raises ModelError where it asks nothing."""
-    given = list(messages)
-    turns = _answered(_without_empty(given))
-    turns = _with_assistant_between(_begun(_merged(turns)))
-    asking = [*_system(given), *_with_short_ids(turns)]
+    given = tuple(messages)
+    turns = given if has_form(given) else formed(given)
+    asking = tuple(_with_short_ids(turns))
     _check_asks(asking)
-    return tuple(asking)
+    return asking
+
+
+def formed(given: Sequence[ChatMessage]) -> Iterator[ChatMessage]:
+    """Any history in the one form; ids and names are as they were."""
+    yield from _system(given)
+    turns = _answered(_without_empty(given))
+    yield from _with_assistant_between(_begun(_merged(turns)))
+
+
+def has_form(turns: Sequence[ChatMessage]) -> bool:
+    """Whether `formed` would change nothing: so it is with the history of nearly every task."""
+    open_calls: list[str] = []
+    previous = ""
+    for turn in turns:
+        if open_calls:
+            if turn.role != "tool" or turn.tool_calls or turn.tool_call_id != open_calls.pop():
+                return False
+        elif not _may_follow(turn, previous):
+            return False
+        elif turn.tool_calls:
+            open_calls = [call.id for call in reversed(turn.tool_calls)]
+            if not all(open_calls):
+                return False
+        previous = turn.role
+    return not open_calls
+
+
+def _may_follow(turn: ChatMessage, previous: str) -> bool:
+    """Whether a turn that is no result may stand after one of role `previous`, as it is."""
+    if turn.tool_call_id is not None or turn.name is not None:
+        return False
+    match turn.role:
+        case "system":
+            return not (previous or turn.tool_calls) and bool(turn.content.strip())
+        case "user":
+            return previous in _BEFORE_USER and not turn.tool_calls
+        case "assistant":
+            has_one = not turn.content if turn.tool_calls else bool(turn.content.strip())
+            return has_one and previous in _BEFORE_ASSISTANT
+        case "tool":
+            return False
 
 
 def _system(messages: Iterable[ChatMessage]) -> Iterator[ChatMessage]:
@@ -104,9 +146,15 @@ def _in_order(calls: Sequence[ToolCall], results: Sequence[ChatMessage]) -> Iter
     left = list(results)
     for call in calls:
         found = _taken(left, call.id) or _taken(left, None) or ChatMessage("tool", NO_RESULT)
-        yield msgspec.structs.replace(found, tool_call_id=call.id, name=call.name)
+        yield _answering(found, call)
     for result in left:
         yield _as_text(result)
+
+
+def _answering(result: ChatMessage, call: ToolCall) -> ChatMessage:
+    if result.tool_call_id == call.id and result.name == call.name:
+        return result
+    return msgspec.structs.replace(result, tool_call_id=call.id, name=call.name)
 
 
 def _taken(results: list[ChatMessage], call_id: str | None) -> ChatMessage | None:
@@ -174,7 +222,7 @@ def _with_short_ids(turns: Iterable[ChatMessage]) -> Iterator[ChatMessage]:
         match turn.role:
             case "tool":
                 call = next(calls)
-                yield msgspec.structs.replace(turn, tool_call_id=call.id, name=call.name)
+                yield _answering(turn, call)
             case "assistant" if turn.tool_calls:
                 made = tuple(_sendable(call, ids.short(call.id)) for call in turn.tool_calls)
                 calls = iter(made)

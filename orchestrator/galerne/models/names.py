@@ -10,6 +10,7 @@ back. A name that the model invented stays as the model wrote it; whoever runs t
 import hashlib
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 import msgspec
 
@@ -26,6 +27,10 @@ _NAMELESS = "unnamed"
 
 def sendable(name: str) -> str:
     """`name` as it may be sent: forbidden characters become `_`, a long name ends in a digest."""
+    return _known(name) if len(name) <= _LONGEST else _made_sendable(name)
+
+
+def _made_sendable(name: str) -> str:
     if FUNCTION_NAME.fullmatch(name):
         return name
     plain = _FORBIDDEN.sub("_", name) or _NAMELESS
@@ -33,6 +38,9 @@ def sendable(name: str) -> str:
         return plain
     digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:_DIGEST]
     return f"{plain[: _LONGEST - _DIGEST - 1]}_{digest}"
+
+
+_known = lru_cache(maxsize=4096)(_made_sendable)
 
 
 class ToolNames:

@@ -28,7 +28,9 @@ from galerne.models.wire import encode
 from galerne.settings import RoleSettings
 
 _DRAFT_7 = "http://json-schema.org/draft-07/schema#"
+_OFFERS = 256  # as many sets of tools as one process has on offer
 _SCHEMAS = 1024  # as many tools as one process meets
+_decode_tools = msgspec.json.Decoder(tuple[ToolSchema, ...]).decode
 
 
 class Question:
@@ -38,8 +40,7 @@ class Question:
 
     def __init__(self, request: ChatRequest, key: str | None) -> None:
         """Raises ModelError where the conversation, the tools or the schema cannot be sent."""
-        self._names = ToolNames(tool.name for tool in request.tools)
-        _check_parameters(request.tools)
+        self._names = _names_on_offer(encode(request.tools))
         self._offered = Offered.of(request.tools, request.tool_choice)
         _check_output(request.output)
         self.request = msgspec.structs.replace(request, messages=obey_rules(request.messages))
@@ -115,6 +116,18 @@ def _check_output(schema: dict[str, Any] | None) -> None:
     fault = _fault_of(encode(schema)) if schema is not None else ""
     if fault:
         raise ModelError(f"`output` is no JSON Schema of draft 7 ({fault}); correct it")
+
+
+@lru_cache(maxsize=_OFFERS)
+def _names_on_offer(encoded: bytes) -> ToolNames:
+    """The names of the tools, once checked: the same ones come with every question of a task.
+
+    Raises ModelError where a name or a schema cannot be sent.
+    """
+    tools = _decode_tools(encoded)
+    names = ToolNames(tool.name for tool in tools)
+    _check_parameters(tools)
+    return names
 
 
 def _check_parameters(tools: Sequence[ToolSchema]) -> None:

@@ -72,7 +72,10 @@ def plain_reply(body: bytes, endpoint: Endpoint) -> ChatReply:
 
 def first_choice(choices: Sequence[Choice] | None) -> Choice | None:
     """The choice with index 0 (or none given); Galerne never asks for more than one."""
-    return next((choice for choice in choices or () if not choice.index), None)
+    for choice in choices or ():
+        if not choice.index:
+            return choice
+    return None
 
 
 def finished(said: Said, endpoint: Endpoint) -> ChatReply:
@@ -123,6 +126,8 @@ def _call(call: Call) -> ToolCall:
 
 def _whole(call: ToolCall, position: int, reply_id: str) -> ToolCall:
     """`call` with an id and arguments: some back ends leave out either where it is plain."""
+    if call.id and call.arguments:
+        return call
     arguments = call.arguments or "{}"
     if call.id:
         return ToolCall(call.id, call.name, arguments)

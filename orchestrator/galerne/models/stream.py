@@ -22,6 +22,8 @@ from galerne.models.wire import (
     text_of,
 )
 
+_CHUNK = "chat.completion.chunk"  # what nearly every chunk says that it is
+
 
 class _CallInPieces:
     __slots__ = ("arguments", "id", "index", "name")
@@ -138,25 +140,29 @@ class ReplyStream:
             raise bad_answer(self._endpoint, what, payload) from error
 
     def _add(self, chunk: Completion, payload: bytes) -> str:
-        if chunk.is_error:
+        if chunk.error is not None or (chunk.object != _CHUNK and chunk.is_error):
             failed = broken_off if self._answered else stated_error
             raise failed(self._endpoint, payload)
         said = self._said
-        said.id = said.id or chunk.id or ""
-        said.model = said.model or chunk.model or ""
-        said.usage = chunk.usage or said.usage
+        if not (said.id and said.model):
+            said.id = said.id or chunk.id or ""
+            said.model = said.model or chunk.model or ""
+        if chunk.usage is not None:
+            said.usage = chunk.usage
         choice = first_choice(chunk.choices)
         if choice is None:
             return ""
         self._answered = True
-        said.finish = choice.finish_reason or said.finish
+        if choice.finish_reason:
+            said.finish = choice.finish_reason
         return self._add_delta(choice.delta or choice.message)
 
     def _add_delta(self, delta: Message | None) -> str:
         if delta is None:
             return ""
-        for piece in delta.tool_calls or ():
-            self._calls.add(piece)
+        if delta.tool_calls:
+            for piece in delta.tool_calls:
+                self._calls.add(piece)
         text = text_of(delta.content)
         if text:
             self._text.append(text)

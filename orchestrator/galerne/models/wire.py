@@ -187,12 +187,12 @@ _decode_text = msgspec.json.Decoder(str).decode
 
 def wire_messages(messages: Sequence[ChatMessage]) -> tuple[WireMessage, ...]:
     """The turns of a conversation that has passed `conversation.obey_rules`, as sent."""
-    return tuple(_message(message) for message in messages)
+    return tuple([_message(message) for message in messages])
 
 
 def wire_tools(tools: Sequence[ToolSchema]) -> tuple[WireTool, ...]:
     """The tools on offer, under the names that a model takes."""
-    return tuple(WireTool(_named(tool)) for tool in tools)
+    return tuple([WireTool(_named(tool)) for tool in tools])
 
 
 def text_of(content: str | list[Part | str] | None) -> str:
@@ -229,13 +229,8 @@ def _named(tool: ToolSchema) -> ToolSchema:
 
 
 def _message(message: ChatMessage) -> WireMessage:
-    return WireMessage(
-        role=message.role,
-        content=message.content,
-        tool_calls=tuple(_call(call) for call in message.tool_calls),
-        tool_call_id=message.tool_call_id,
-        name=message.name,
-    )
+    calls = tuple([_call(call) for call in message.tool_calls]) if message.tool_calls else ()
+    return WireMessage(message.role, message.content, calls, message.tool_call_id, message.name)
 
 
 def _call(call: ToolCall) -> WireCall:

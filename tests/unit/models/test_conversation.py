@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from galerne.errors import ModelError
 from galerne.messages.chat import ChatMessage, ToolCall
-from galerne.models.conversation import BEGIN, BETWEEN, CALL_ID, NO_RESULT, obey_rules
+from galerne.models.conversation import (
+    BEGIN,
+    BETWEEN,
+    CALL_ID,
+    NO_RESULT,
+    formed,
+    has_form,
+    obey_rules,
+)
 from galerne.models.names import FUNCTION_NAME
 
 SYSTEM = ChatMessage("system", "Be brief.")
@@ -266,6 +274,18 @@ def test_anything_is_mended_or_refused(messages: list[ChatMessage]) -> None:
         return
     assert_rules(turns)
     assert obey_rules(turns) == turns
+
+
+@given(exchanges() | st.lists(any_message, max_size=7))
+def test_what_has_the_form_is_left_as_it_is(messages: list[ChatMessage]) -> None:
+    """The short way past the rewriting gives what the rewriting gives."""
+    if has_form(messages):
+        assert list(formed(messages)) == messages
+    try:
+        turns = obey_rules(messages)
+    except ModelError:
+        return
+    assert has_form(turns)
 
 
 @given(exchanges(), exchanges())
