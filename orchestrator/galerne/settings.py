@@ -7,6 +7,7 @@ variable is the path in capitals: `GALERNE_EXECUTOR_ENDPOINT` is `endpoint` in `
 import difflib
 import math
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,18 @@ from galerne.errors import InvalidSettingsError
 from galerne.retry import AWAY, RetryPolicy
 
 DEFAULT_FILE = Path("galerne.toml")
+
+
+_LOGIN = re.compile(r"^([a-z]+://)?.*@", re.IGNORECASE)
+_NEXT_URL = re.compile(r",(?=\s*[a-z]+://)", re.IGNORECASE)
+
+
+def without_login(server: str) -> str:
+    """`nats://user:secret@host:4222` as `nats://host:4222`; several with commas too.
+
+    Whatever stands before the last `@` counts as the login: a password may hold anything.
+    """
+    return ",".join(_LOGIN.sub(r"\1", url.strip()) for url in _NEXT_URL.split(server))
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,6 +62,18 @@ class BusSettings(Section, frozen=True):
     """Bytes of the largest file or value that the Object Store takes; above it is refused."""
     backlog: int = 10_000
     """Unadmitted jobs a tenant may have queued before `submit` is refused."""
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Every field; of the server's URL no login, which must not reach a log."""
+        fields = msgspec.structs.asdict(self)
+        return [
+            (name, without_login(value) if name == "server" and value else value)
+            for name, value in fields.items()
+        ]
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({fields})"
 
 
 Backend = Literal["auto", "mistral", "vllm", "ollama", "llamacpp", "openai"]
@@ -87,7 +112,9 @@ class RoleSettings(KeyedSection, frozen=True):
     """How tools are offered: `native`, or by `prompt` to a model that was never trained on them;
     `auto` tells by the catalogue, then by a refusal of the server."""
     api_key: str | None = None
-    """Sent as a bearer token; prefer the variable to the file."""
+    """Sent as a bearer token; prefer the variable to this file, and `api_key_file` to both."""
+    api_key_file: str | None = None
+    """File whose one line is the key, for secrets that are mounted; it is in no environment."""
     timeout: float = 120.0
     """Seconds for a whole answer: a 7B on a busy consumer GPU needs one minute for 1,000 tokens."""
     idle_timeout: float = 30.0

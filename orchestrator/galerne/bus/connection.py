@@ -31,7 +31,6 @@ from galerne.bus.wire import (
     check_subject,
     message_size,
     server_urls,
-    without_password,
 )
 from galerne.errors import (
     GalerneError,
@@ -42,7 +41,7 @@ from galerne.errors import (
 from galerne.faults import reach
 from galerne.logs import get_logger
 from galerne.messages.subjects import Subjects
-from galerne.settings import BusSettings
+from galerne.settings import BusSettings, without_login
 
 log = get_logger("galerne.bus")
 
@@ -269,7 +268,7 @@ class Bus:
 
     async def _connect(self, name: str) -> None:
         urls = server_urls(self.settings.server or "")
-        server = without_password(", ".join(urls))
+        server = ", ".join(map(without_login, urls))
         where = f"no NATS server answers at {server}"
         advice = "start one (`galerne up` prints its URL) or give another --server"
 
@@ -310,7 +309,12 @@ class Bus:
             raise UnavailableError(f"{where} within {patience:g} s: {advice}") from error
         except (nats.errors.NoServersError, OSError) as error:
             raise UnavailableError(f"{where}: {advice}") from error
-        except (nats.errors.Error, ValueError) as error:
+        except ValueError:  # its words, and so its traceback, may hold a piece of the password
+            raise InvalidSettingsError(
+                f"{server} cannot be read as a URL; write nats://host:port, and the special "
+                "characters of a password in percent form"
+            ) from None
+        except nats.errors.Error as error:
             raise InvalidSettingsError(f"cannot connect to {server}: {error}") from error
 
     async def _on_reconnected(self) -> None:

@@ -25,6 +25,7 @@ from nats.protocol.parser import Parser
 
 from galerne.errors import InvalidInputError, InvalidSettingsError
 from galerne.logs import get_logger
+from galerne.settings import without_login
 
 log = get_logger("galerne.bus.wire")
 
@@ -34,7 +35,6 @@ LONGEST_SUBJECT = 1024
 _SUBJECT = re.compile(r"[!-)+\-/-=?-~]+(\.[!-)+\-/-=?-~]+)*")
 """Tokens of printable ASCII without the wildcards `*` and `>`."""
 _SCHEMES = frozenset({"nats", "tls", "ws", "wss"})
-_PASSWORD = re.compile(r"(?<=//)[^/@]*@")
 
 
 Headers = bytes | dict[str, str] | None
@@ -292,13 +292,10 @@ def server_urls(server: str) -> list[str]:
         scheme, found, rest = url.partition("://")
         if not (rest if found else scheme) or (found and scheme not in _SCHEMES):
             raise InvalidSettingsError(
-                f"{without_password(url)!r} is no NATS server: write nats://host:port"
+                f"{without_login(url)!r} is no NATS server: write nats://host:port"
             )
         if any(character.isspace() for character in url):
-            raise InvalidSettingsError(f"the NATS server's URL {url!r} has blanks in it")
+            raise InvalidSettingsError(
+                f"the NATS server's URL {without_login(url)!r} has blanks in it; take them out"
+            )
     return urls
-
-
-def without_password(server: str) -> str:
-    """URLs fit for a log."""
-    return _PASSWORD.sub("***@", server)

@@ -15,14 +15,14 @@ from galerne.bus.background import background
 from galerne.bus.connection import connect
 from galerne.bus.server import NatsServer
 from galerne.bus.topology import provision
-from galerne.cli.endpoints import ModelRole, at_endpoint, resolve
+from galerne.cli.endpoints import BOTH, ModelRole, at_endpoint, resolve
 from galerne.cli.options import environment
 from galerne.cli.output import answer, note, say
 from galerne.cli.runner import Stopping
 from galerne.client.patience import shown
 from galerne.errors import InvalidInputError, UnavailableError
 from galerne.runtime.supervisor import Child, ProcessChild, Supervisor
-from galerne.settings import Settings
+from galerne.settings import RoleSettings, Settings
 
 _START = 15.0
 """Seconds until a part that does not answer counts as broken."""
@@ -71,7 +71,7 @@ class LocalFleet:
             async with connect(settings.bus, "galerne up") as bus:
                 await provision(bus, settings)  # from here on a job is stored, and waits
             server = settings.bus.server or ""
-            answer(server)
+            answer(shown(server))
             note(
                 f"hand it a job: galerne submit --server {shown(server)}"
                 ' --wait "Count the words in README.md"'
@@ -106,7 +106,7 @@ class LocalFleet:
 
     def _workers(self, settings: Settings) -> list[Child]:
         return [
-            self._process(f"{role} {number}", ["worker", role], settings)
+            self._process(f"{role} {number}", ["worker", role], _of_role(settings, role))
             for role, count in msgspec.structs.asdict(self._counts).items()
             for number in range(1, count + 1)
         ]
@@ -115,6 +115,16 @@ class LocalFleet:
         own = [sys.executable, "-m", "galerne", *command, "--parent", str(os.getpid())]
         kept = {key: value for key, value in os.environ.items() if not key.startswith("GALERNE_")}
         return ProcessChild(name, [*own, *self._logging], {**kept, **environment(settings)}, say)
+
+
+def _of_role(settings: Settings, role: str) -> Settings:
+    """The settings without the keys of models that the role never asks: tools are others' code."""
+    for other in BOTH:
+        if role in {"coordinator", "tools"}:
+            model: RoleSettings = getattr(settings, other)
+            bare = msgspec.structs.replace(model, api_key=None, api_key_file=None)
+            settings = msgspec.structs.replace(settings, **{other: bare})
+    return settings
 
 
 class NatsChild:

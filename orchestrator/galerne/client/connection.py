@@ -37,7 +37,7 @@ from galerne.messages.facts import Priority
 from galerne.messages.ids import DEFAULT_TENANT, JobId, TenantId, check_id
 from galerne.messages.plan import Budget
 from galerne.messages.tools import ToolSpec
-from galerne.settings import BusSettings
+from galerne.settings import BusSettings, without_login
 
 _LOOK = 1.0
 """Seconds to find out how the fleet's log is laid out; who may not ask goes on without."""
@@ -186,7 +186,8 @@ async def _check_partitions(bus: Bus) -> None:
         metadata: dict[str, str] = info["config"].get("metadata") or {}
         has = metadata.get("galerne.partitions", str(bus.subjects.partitions))
         if has != str(bus.subjects.partitions):
+            server = without_login(bus.settings.server or "")
             raise InvalidSettingsError(
-                f"the fleet on {bus.settings.server} has {has} partitions and the settings say"
+                f"the fleet on {server} has {has} partitions and the settings say"
                 f" {bus.subjects.partitions}: set bus.partitions = {has}"
             )

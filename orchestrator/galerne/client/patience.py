@@ -5,7 +5,6 @@ carries an id that makes a repetition the same message. So a restart of the serv
 delay, not as an error, as long as it is over within `PATIENCE`.
 """
 
-import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -13,6 +12,7 @@ import anyio
 
 from galerne.bus.connection import Bus
 from galerne.errors import BusyError, NotFoundError, TransientError, UnavailableError
+from galerne.settings import without_login
 
 T = TypeVar("T")
 
@@ -80,9 +80,6 @@ async def _lack(bus: Bus) -> UnavailableError | None:
     return None
 
 
-_LOGIN = re.compile(r"(?<=://)[^@/,\s]*@")
-
-
 def shown(server: str) -> str:
     """`nats://user:secret@host:4222` as `nats://host:4222`; several with commas too."""
-    return _LOGIN.sub("", server)
+    return without_login(server)

@@ -11,6 +11,7 @@ streamed. What goes wrong comes out as a GalerneError (`mapping.py`); whether to
 runtime's decision, because only it knows what has been journaled.
 """
 
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -59,6 +60,7 @@ _CONNECT_TIMEOUT = 10.0  # seconds; a connection that takes longer leads to no s
 _MAX_ANSWER = 64 * 1024 * 1024  # bytes; a stream of 64k tokens, one event each, is a third of it
 _MAX_ERROR = 64 * 1024  # bytes
 _LINGER = 0.25  # seconds for the end of the body after `[DONE]`: then the connection serves again
+_SLACK = 0.05  # of the idle timeout, by which a stream may be cut later than it says
 _TELL = 2.0  # seconds for a server to say what it is; a silent one gets the generic dialect
 _NOT_EVENTS = frozenset({"application/json", "text/html"})
 
@@ -247,11 +249,12 @@ class ModelClient:
     async def _piece(self, response: aiohttp.ClientResponse, stream: ReplyStream) -> bytes:
         """The next bytes; none at the end, or where the connection breaks after the answer."""
         try:
-            return await self._read(response)
-        except TransientError:
-            if stream.whole:
+            return await response.content.readany()
+        except TRANSPORT_ERRORS as error:
+            broken = transport_error(error, self._endpoint)
+            if stream.whole and isinstance(broken, TransientError):
                 return b""
-            raise
+            raise broken from public_cause(error, self._endpoint)
 
     async def _linger(self, response: aiohttp.ClientResponse) -> None:
         """Read the end of the body, if it comes at once: then the connection serves again."""
@@ -290,18 +293,17 @@ class ModelClient:
         reserved = question.in_words(ways)
         question.prompt = await self._window.fit(question.request, self._dialect, reserved)
         body = self._dialect.encode(question.asked(self._settings, ways, stream=stream))
-        headers = {"Content-Type": "application/json"}
-        if question.key is not None:
-            headers[KEY_HEADER] = question.key
+        headers = {} if question.key is None else {KEY_HEADER: question.key}
         if stream and not self._dialect.reuses_after_stream:
             headers["Connection"] = "close"
-        return await self._send("POST", self._endpoint.chat_url, body, headers)
+        payload = aiohttp.BytesPayload(body, content_type="application/json")
+        return await self._send("POST", self._endpoint.chat_url, payload, headers)
 
     async def _send(
         self,
         method: str,
         url: str,
-        body: bytes | None = None,
+        body: aiohttp.BytesPayload | None = None,
         headers: dict[str, str] | None = None,
     ) -> aiohttp.ClientResponse:
         """The head of an answer. Redirects are not followed: they would take the key elsewhere."""
@@ -312,7 +314,7 @@ class ModelClient:
                 method, url, data=body, headers=headers, allow_redirects=False
             )
         except TRANSPORT_ERRORS as error:
-            raise transport_error(error, self._endpoint) from public_cause(error)
+            raise transport_error(error, self._endpoint) from public_cause(error, self._endpoint)
         if self._told is None:
             self._learn(told_by_server(response.headers))
         return response
@@ -357,7 +359,7 @@ class ModelClient:
         try:
             return await response.content.readany()
         except TRANSPORT_ERRORS as error:
-            raise transport_error(error, self._endpoint) from public_cause(error)
+            raise transport_error(error, self._endpoint) from public_cause(error, self._endpoint)
 
 
 def _check_hosted(model: str, catalogue: Catalogue, today: date) -> None:
@@ -370,16 +372,23 @@ def _check_hosted(model: str, catalogue: Catalogue, today: date) -> None:
 class _TimeLimit:
     """The time of one call: as a whole, and between two pieces once one has been heard."""
 
-    __slots__ = ("_end", "_endpoint", "_settings", "scope")
+    __slots__ = ("_end", "_endpoint", "_heard", "_settings", "_slack", "scope")
 
     def __init__(self, endpoint: Endpoint, settings: RoleSettings) -> None:
         self._endpoint = endpoint
         self._settings = settings
         self._end = anyio.current_time() + settings.timeout
         self.scope = anyio.CancelScope(deadline=self._end)
+        self._slack = settings.idle_timeout * _SLACK
+        self._heard = -math.inf
 
     def heard(self) -> None:
-        self.scope.deadline = min(self._end, anyio.current_time() + self._settings.idle_timeout)
+        """A piece came: the silence that is too long begins anew, give or take the slack."""
+        now = time.monotonic()
+        if now - self._heard > self._slack:  # a deadline costs more to move than a piece to read
+            self._heard = now
+            silence = self._settings.idle_timeout + self._slack
+            self.scope.deadline = min(self._end, anyio.current_time() + silence)
 
     def exceeded(self) -> DeadlineError:
         silent = self.scope.deadline < self._end

@@ -8,6 +8,7 @@ the server is cleaned of it before anybody reads it.
 from urllib.parse import urlsplit
 
 from galerne.errors import InvalidSettingsError
+from galerne.models.keys import forms_of, key_of
 from galerne.settings import RoleSettings
 
 HOSTED = "api.mistral.ai"
@@ -19,17 +20,17 @@ _SUFFIXES = ("/chat/completions", "/models")
 class Endpoint:
     """One model at one address. `str()` gives `mistral-7b at http://127.0.0.1:8000/v1`."""
 
-    __slots__ = ("_key", "model", "url")
+    __slots__ = ("_forms", "_key", "model", "url")
 
     def __init__(self, settings: RoleSettings) -> None:
-        """Raises InvalidSettingsError where the address or the key cannot be used."""
+        """Reads the key's file, if it has one.
+
+        Raises InvalidSettingsError where the address or the key cannot be used.
+        """
         self.url = _base_url(settings.endpoint)
         self.model = settings.model
-        self._key = (settings.api_key or "").strip()
-        if not (self._key.isascii() and (self._key.isprintable() or not self._key)):
-            raise InvalidSettingsError(
-                "api_key holds characters that no HTTP header can carry; copy it again"
-            )
+        self._key = key_of(settings)
+        self._forms = forms_of(self._key)
 
     @property
     def is_hosted(self) -> bool:
@@ -50,9 +51,13 @@ class Endpoint:
 
     def clean(self, text: str) -> str:
         """`text` in one line and without the key: some servers repeat it in their errors."""
-        if self._key:
-            text = text.replace(self._key, "[api_key]")
+        for form in self._forms:
+            text = text.replace(form, "[api_key]")
         return " ".join(text.split())
+
+    def betrays(self, text: str) -> bool:
+        """Whether the key stands in `text`."""
+        return any(form in text for form in self._forms)
 
     def __str__(self) -> str:
         return f"{self.model} at {self.url}"
@@ -70,8 +75,8 @@ def _base_url(endpoint: str | None) -> str:
     try:
         parts = urlsplit(endpoint.strip())
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError as error:
-        raise _unusable() from error
+    except ValueError:  # its words may be a piece of a password
+        raise _unusable() from None
     if not usable:
         raise _unusable()
     if parts.username is not None or parts.query or parts.fragment:

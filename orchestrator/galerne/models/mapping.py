@@ -36,6 +36,7 @@ TRANSPORT_ERRORS = (aiohttp.ClientError, OSError)
 """What aiohttp's calls raise when the connection is the trouble (a timeout is an OSError)."""
 
 _EXCERPT = 200
+_READ = 256 * 1024
 _SENTENCE = 400
 _DEPTH = 6
 _REDIRECTS = range(300, 400)
@@ -102,9 +103,20 @@ def transport_error(error: Exception, endpoint: Endpoint) -> GalerneError:
             )
 
 
-def public_cause(error: Exception) -> BaseException | None:
-    """The exception to chain: a ClientResponseError holds our headers, and so the key."""
-    return error.__cause__ if isinstance(error, aiohttp.ClientResponseError) else error
+def public_cause(error: Exception, endpoint: Endpoint) -> BaseException | None:
+    """The exception to chain, for whoever reads a traceback.
+
+    A ClientResponseError holds our headers, and so the key. None where what is left repeats the
+    key: parsers quote the bytes that they cannot read, and some servers repeat what was sent.
+    """
+    cause = error.__cause__ if isinstance(error, aiohttp.ClientResponseError) else error
+    link, seen = cause, set[int]()
+    while link is not None and id(link) not in seen:
+        if isinstance(link, aiohttp.ClientResponseError) or endpoint.betrays(f"{link} {link!r}"):
+            return None
+        seen.add(id(link))
+        link = link.__cause__ or link.__context__
+    return cause
 
 
 def refusal(
@@ -164,7 +176,8 @@ def broken_off(endpoint: Endpoint, body: bytes) -> TransientError:
 
 def bad_answer(endpoint: Endpoint, what: str, body: bytes) -> BadAnswerError:
     """An answer that cannot be used; the error shows the first 200 characters of it."""
-    text = endpoint.clean(body[: 8 * _EXCERPT].decode(errors="replace"))[:_EXCERPT]
+    # Cleaned first and cut then: half of a key would not be found.
+    text = endpoint.clean(body[:_READ].decode(errors="replace"))[:_EXCERPT]
     return BadAnswerError(f"{endpoint} {what}: {text!r}")
 
 

@@ -25,7 +25,7 @@ from galerne.messages.facts import (
 from galerne.messages.ids import JobId, TaskId, TenantId
 from galerne.messages.plan import Failed, Rejected, Succeeded, TaskSpec, Usage
 from galerne.models.standin import StandIn
-from galerne.settings import RoleSettings, Settings
+from galerne.settings import BusSettings, RoleSettings, Settings
 
 ONE = TaskId("1")
 
@@ -175,6 +175,9 @@ def test_an_endpoint_is_given_to_the_roles_that_lack_one() -> None:
 
 def test_a_password_is_never_shown() -> None:
     assert shown("nats://u:p@a:1,nats://b:2") == "nats://a:1,nats://b:2"
+    assert shown("nats://u:p/@,s@a:1, tls://t@b:2") == "nats://a:1,tls://b:2"
+    assert shown("u:p@a:1") == "a:1"
+    assert "secret" not in repr(BusSettings(server="nats://u:secret@a:1"))
 
 
 @pytest.mark.anyio

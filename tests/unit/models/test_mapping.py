@@ -1,7 +1,9 @@
 """Each failure becomes the error that says rightly whether another try may help."""
 
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -33,6 +35,7 @@ from galerne.models.mapping import (
 from galerne.settings import RoleSettings
 
 KEY = "sk-very-secret"
+KEY_WITH_SIGNS = "sk/very+secret=" + "0123456789" * 20
 ENDPOINT = Endpoint(
     RoleSettings(endpoint="http://models.test/", model="mixtral-8x22b", api_key=KEY)
 )
@@ -243,7 +246,40 @@ def test_a_failed_connection(error: Exception, kind: type[GalerneError]) -> None
     mapped = transport_error(error, ENDPOINT)
     assert type(mapped) is kind
     assert "http://models.test/v1" in str(mapped)
-    assert public_cause(error) is error
+    assert public_cause(error, ENDPOINT) is error
+
+
+def chained(outer: Exception, inner: Exception) -> Exception:
+    outer.__cause__ = inner
+    return outer
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        aiohttp.ClientPayloadError(f"bad chunk: b'{KEY}'"),
+        chained(aiohttp.ClientPayloadError("bad chunk"), ValueError(f"b'X-Echo: {KEY}'")),
+        chained(
+            aiohttp.ClientPayloadError("not complete"),
+            aiohttp.ClientResponseError(request_info=None, history=(), message="no"),  # type: ignore[arg-type]
+        ),
+    ],
+)
+def test_no_traceback_repeats_the_key(error: Exception) -> None:
+    assert KEY not in str(transport_error(error, ENDPOINT))
+    assert public_cause(error, ENDPOINT) is None
+
+
+def test_an_error_repeats_no_form_of_the_key() -> None:
+    endpoint = Endpoint(RoleSettings(endpoint="http://models.test", api_key=KEY_WITH_SIGNS))
+    escaped = KEY_WITH_SIGNS.replace("/", "\\/")
+    for told in (KEY_WITH_SIGNS, escaped, quote(KEY_WITH_SIGNS, safe="")):
+        error = refusal(endpoint, 400, {}, f"no {told}".encode(), 0.0)
+        assert told not in str(error)
+        padded = b"x" * 190 + told.encode() * 20
+        assert told[:12] not in str(bad_answer(endpoint, "sent", padded))
+    encoded = b64encode(KEY_WITH_SIGNS.encode()).decode().rstrip("=")
+    assert encoded not in str(refusal(endpoint, 400, {}, f"basic {encoded}==".encode(), 0.0))
 
 
 # the endpoint

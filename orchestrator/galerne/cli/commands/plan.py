@@ -37,6 +37,7 @@ async def _plan(flags: argparse.Namespace, settings: "Settings") -> int:
     from galerne.errors import InvalidInputError
     from galerne.models import ModelClient
     from galerne.models.catalogue import load_setting
+    from galerne.models.keys import key_of
     from galerne.planner import Planner
     from galerne.tools import load_tools
 
@@ -48,9 +49,10 @@ async def _plan(flags: argparse.Namespace, settings: "Settings") -> int:
         planner = Planner(
             role.endpoint or "",
             role.model,
-            api_key=role.api_key,
+            api_key=key_of(role) or None,
             timeout=role.timeout,
             max_tokens=role.max_tokens,
+            backend=role.backend,
             connect=partial(ModelClient, catalogue=load_setting(settings.models.catalogue)),
         )
         plan = await planner.plan(flags.goal, list(tools.values()))

@@ -40,6 +40,9 @@ def add(commands: Subparsers) -> None:
     parser.add_argument(
         "--ledger", type=Path, metavar="FILE", help="append a line for every request to it"
     )
+    parser.add_argument(
+        "--key-file", metavar="FILE", help="demand the key that is the one line of FILE"
+    )
     parser.add_argument("--parent", type=positive, help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
@@ -53,12 +56,15 @@ def run(flags: argparse.Namespace) -> int:
 async def _serve(flags: argparse.Namespace, stopping: "Stopping") -> int:
     from galerne.cli.output import answer
     from galerne.cli.runner import stopping_with
+    from galerne.models.keys import key_of
     from galerne.models.standin import StandIn, StandInSettings, parse_faults
+    from galerne.settings import RoleSettings
 
     settings = StandInSettings(
         pace=flags.pace, latency=flags.latency, faults=parse_faults(flags.faults)
     )
-    stand_in = StandIn(settings, host=flags.host, port=flags.port, ledger=flags.ledger)
+    key = key_of(RoleSettings(api_key_file=flags.key_file)) or None
+    stand_in = StandIn(settings, host=flags.host, port=flags.port, ledger=flags.ledger, key=key)
     async with stopping_with(flags.parent, stopping), stand_in:
         answer(f"{stand_in.url} stand-in model server: rule-based, no LLM")
         await stopping.event.wait()

@@ -7,6 +7,7 @@ request: no files, no bus, no memory between requests except fault counters and 
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from hmac import compare_digest
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +15,7 @@ from typing import Any, Self
 import anyio
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from galerne.errors import UnavailableError
 from galerne.models.standin.asked import RefusedError
@@ -46,12 +48,17 @@ class StandIn:
         host: str = "127.0.0.1",
         port: int = 0,
         ledger: Path | str | None = None,
+        key: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`port` 0 takes a free one; `ledger` is a file to append to; `clock` is Unix seconds."""
+        """`port` 0 takes a free one; `ledger` is a file to append to; `clock` is Unix seconds.
+
+        With `key`, only requests that carry it as a bearer token are answered.
+        """
         self.settings = settings or StandInSettings()
         self.ledger = Ledger(ledger, clock)
         self._clock = clock
+        self._key = key
         self._host = host
         self._port = port
         self._stack = ExitStack()
@@ -102,7 +109,8 @@ class StandIn:
             self._stack.close()
 
     def _application(self) -> web.Application:
-        application = web.Application(client_max_size=MAX_BODY, middlewares=[_errors_as_json])
+        middlewares = [_errors_as_json, *([_demanding(self._key)] if self._key else [])]
+        application = web.Application(client_max_size=MAX_BODY, middlewares=middlewares)
         application.on_response_prepare.append(_say_what_it_is)
         completions = Completions(self.settings, self.ledger, self._clock)
         application.router.add_get("/health", _health)
@@ -121,6 +129,20 @@ async def _errors_as_json(request: web.Request, handler: _Handler) -> web.Stream
         refused = RefusedError(f"{error.reason}: {request.method} {request.path[:100]}")
         allowed = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
         return _json(error.status, error_body(refused), allowed)
+
+
+def _demanding(key: str) -> Middleware:
+    """Refuses who does not have the key, in the words of the hosted API."""
+    expected = f"Bearer {key}".encode()
+
+    @web.middleware
+    async def demand(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        given = request.headers.get("Authorization", "").encode()
+        if request.path == "/health" or compare_digest(given, expected):
+            return await handler(request)
+        return _json(401, msgspec.json.encode({"detail": "Invalid API Key"}))
+
+    return demand
 
 
 async def _say_what_it_is(_request: web.Request, response: web.StreamResponse) -> None:
