@@ -236,8 +236,8 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def _bench(rounds: int) -> int:
-    clients, missing = installed()
+async def _bench(rounds: int, *, quick: bool) -> int:
+    clients, missing = (CLOSE, ()) if quick else installed()
     heading(clients, missing, rounds)
     port = _free_port()
     with tempfile.TemporaryDirectory(prefix="galerne-bench-") as folder:
@@ -255,8 +255,10 @@ async def _bench(rounds: int) -> int:
 def _flags(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.models", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="%(default)s")
+    parser.add_argument("--quick", action="store_true", help="only Galerne's and the floor")
     return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(partial(_bench, _flags(sys.argv[1:]).rounds)))
+    given = _flags(sys.argv[1:])
+    sys.exit(run_command(partial(_bench, given.rounds, quick=given.quick)))

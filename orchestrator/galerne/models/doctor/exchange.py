@@ -113,7 +113,7 @@ class Exchange:
                 arrivals.append((time.monotonic() - began, b""))
                 return Heard(response.status, dict(response.headers), tuple(arrivals))
         except TRANSPORT_ERRORS as error:
-            raise transport_error(error, self._endpoint) from public_cause(error)
+            raise transport_error(error, self._endpoint) from public_cause(error, self._endpoint)
 
     @property
     def _list_url(self) -> str:
