@@ -12,7 +12,7 @@ nothing any more.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from galerne.messages.chat import ChatMessage
 from galerne.models.tokens.counting import ESTIMATE
@@ -26,6 +26,8 @@ _GROWN = 0.95
 """Some leave out what a model thought in earlier turns."""
 _REMEMBERED = 1024
 """Prompts; of each a hash and a number."""
+
+Size = Callable[[str], int]
 
 
 class PromptWatch:
@@ -48,7 +50,10 @@ class PromptWatch:
             return None
         self.largest = max(self.largest, counted)
         chain = _chain(messages, tools)
-        least = max(self._certain(messages), self._grown(messages, chain))
+        if counted >= self._least(messages, chain, _quarter):  # so it mostly is, and soon found
+            self._remember(chain[-1], counted)
+            return None
+        least = self._least(messages, chain, at_least)
         if counted >= least:
             self._remember(chain[-1], counted)
             return None
@@ -56,16 +61,18 @@ class PromptWatch:
             self.counts_all = False
         return least if self.counts_all else None
 
-    def _certain(self, messages: Sequence[ChatMessage]) -> int:
-        return int(_CERTAIN * sum(at_least(turn.content) for turn in messages))
+    def _least(self, messages: Sequence[ChatMessage], chain: Sequence[int], size: Size) -> int:
+        """The tokens of the whole conversation, by its words or by what was counted before."""
+        certain = int(_CERTAIN * sum([size(turn.content) for turn in messages]))
+        return max(certain, self._grown(messages, chain, size))
 
-    def _grown(self, messages: Sequence[ChatMessage], chain: Sequence[int]) -> int:
+    def _grown(self, messages: Sequence[ChatMessage], chain: Sequence[int], size: Size) -> int:
         """By the longest beginning of this conversation that was counted before."""
         for length in range(len(messages), 0, -1):
             before = self._counts.get(chain[length - 1])
             if before is not None:
                 new = messages[length:]
-                said = sum(at_least(turn.content) for turn in new if turn.role != "assistant")
+                said = sum(size(turn.content) for turn in new if turn.role != "assistant")
                 return int(_GROWN * (before + said))
         return 0
 
@@ -82,6 +89,11 @@ class PromptWatch:
             return True
         kept = [turn for turn in messages if turn.role == "system"] + list(messages[-1:])
         return counted < min(SMALLEST_CONTEXT // 2, sum(at_least(turn.content) for turn in kept))
+
+
+def _quarter(text: str) -> int:
+    """No less than `at_least`, and without a look at the text."""
+    return len(text) // 4
 
 
 def _chain(messages: Sequence[ChatMessage], tools: bytes) -> list[int]:
