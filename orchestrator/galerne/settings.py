@@ -103,7 +103,8 @@ class RoleSettings(KeyedSection, frozen=True):
     """One role's model."""
 
     endpoint: str | None = None
-    """Base URL of an OpenAI-style API, with or without `/v1`; None: Ollama, else the stand-in."""
+    """Base URL of an OpenAI-style API, with or without `/v1`, several with commas; None: Ollama,
+    else the stand-in."""
     model: str = "mistral-7b"
     """The model's name as that endpoint knows it."""
     backend: Backend = "auto"
@@ -119,6 +120,15 @@ class RoleSettings(KeyedSection, frozen=True):
     """Seconds for a whole answer: a 7B on a busy consumer GPU needs one minute for 1,000 tokens."""
     idle_timeout: float = 30.0
     """Seconds between two pieces of a stream; a longer silence is a dead back end."""
+    rate: float | None = None
+    """Requests per second that each endpoint allows the whole fleet; None: what it says itself in
+    its headers, else what is found out by its refusals."""
+    concurrency: int | None = None
+    """Calls at once that each endpoint gets from the whole fleet at most; fewer while it fails.
+    None: found out, beginning with 64."""
+    hedge: bool = False
+    """Whether a call that takes longer than 19 of 20 is asked at a second endpoint as well. Both
+    may cost money, so never for a job with a budget."""
     max_tokens: int = 2048
     """Limit of one answer: a plan of 40 tasks fits."""
     context: int | None = None

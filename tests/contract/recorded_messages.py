@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from galerne.messages import blobs, codec, facts, live, plan, requests, tools
+from galerne.messages import blobs, codec, facts, live, pacing, plan, requests, tools
 from galerne.messages.chat import ChatMessage, TokenUsage, ToolCall
 from galerne.messages.ids import JobId, TaskId, TenantId
 from galerne.messages.subjects import Subjects
@@ -19,6 +19,8 @@ GOAL = "Count the words in README.md, then say whether they are many"
 EXECUTOR = "executor-host1-4711"
 TOOLS = "tools-host1-4712"
 COORDINATOR = "coordinator-host1-4713"
+ENDPOINT = "0123456789abcdef01234567"
+POOL = "executor-host1-4711-a1b2c3-1"
 
 
 class Recording(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -641,6 +643,28 @@ SEEN_LIVE: dict[str, Expected] = {
         tools.ToolsPresent(worker=TOOLS, tools=(), capacity=16, active=0, leaving=False),
         codec.decode_tools_present,
         lambda subjects: subjects.presence("tools"),
+    ),
+    "pace": Expected(
+        pacing.Pace(
+            lease=3.5,
+            hungry=True,
+            begun=1.25,
+            accepted=1.0,
+            busy=3,
+            cost=412.5,
+            beat=1017.25,
+            pause=0.75,
+            learned=pacing.Learned(
+                version=4, rate=9.7, ceiling=10.0, told=10.0, tokens=8333.5, limit=48
+            ),
+        ),
+        codec.decode_pace,
+        lambda subjects: subjects.pace(ENDPOINT, POOL),
+    ),
+    "pace-minimal": Expected(
+        pacing.Pace(lease=7.0),
+        codec.decode_pace,
+        lambda subjects: subjects.pace(ENDPOINT, POOL),
     ),
     "coordinator_present": Expected(
         live.CoordinatorPresent(worker=COORDINATOR, leaving=True),

@@ -32,6 +32,8 @@ DEDUPLICATION = 120 * SECOND
 QUARANTINE_BYTES = 64 * 1024 * 1024
 """The newest so many are kept. JetStream reserves them on the disk from the start, so more would
 keep a fleet from starting in a small container."""
+PACE_AGE = 60 * SECOND
+"""Nanoseconds after which the entry of a worker that died is cleared away; it holds far shorter."""
 WAKING = ("submitted", "plan.>", "done.*", "ask.>", "decided.>", "cancel", "end")
 """The facts that a coordinator wakes for: not its own `ready`, not claims, steps, accounts."""
 
@@ -182,6 +184,19 @@ def streams(subjects: Subjects, settings: Settings) -> list[dict[str, Any]]:
             "discard": "new",
             "allow_direct": True,
             "allow_rollup_hdrs": True,  # other clients of the Object Store delete by it
+        },
+        {  # a key-value bucket as NATS lays it out; its entries say themselves how long they hold
+            "name": f"KV_{subjects.pace_bucket}",
+            "subjects": [subjects.pace()],
+            "storage": "memory",
+            "num_replicas": settings.bus.replicas,
+            "retention": "limits",
+            "discard": "new",
+            "max_msgs_per_subject": 1,
+            "max_age": PACE_AGE,
+            "allow_direct": True,
+            "allow_rollup_hdrs": True,
+            "deny_delete": True,
         },
     ]
 

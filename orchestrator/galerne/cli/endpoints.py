@@ -22,6 +22,7 @@ from galerne.errors import (
 )
 from galerne.models import ModelClient
 from galerne.models.catalogue import Catalogue, load_setting
+from galerne.models.endpoint import addresses
 from galerne.settings import RoleSettings, Settings
 
 ModelRole = Literal["planner", "executor"]
@@ -87,16 +88,41 @@ async def probe(
 ) -> None:
     """Ask the endpoint which models it has. Raises UnavailableError, InvalidSettingsError.
 
-    A server that has no such list, or does not show it to this key, may still serve the model.
+    A server that has no such list, or does not show it to this key, may still serve the model. Of
+    several endpoints one that is there is enough; each that is there must have the model.
     """
+    away: list[UnavailableError] = []
+    each = [msgspec.structs.replace(settings, endpoint=one) for one in addresses(settings.endpoint)]
+    for one in each:
+        try:
+            names = await _listed(role, one, catalogue)
+        except UnavailableError as error:
+            away.append(error)
+            continue
+        if not serves(names, one.model):
+            have = ", ".join(one_line(name, 80) for name in names[:_LISTED])
+            raise UnavailableError(
+                f"the {role}'s endpoint {one.endpoint} has no model {one.model!r}; it has"
+                f" {have}{', …' if len(names) > _LISTED else ''}: choose with --{role}-model"
+            )
+    if len(away) == len(each):
+        raise away[0]
+    for absence in away:
+        note(f"goes on without it for now: {absence}")
+
+
+async def _listed(
+    role: ModelRole, settings: RoleSettings, catalogue: Catalogue | None
+) -> list[str]:
+    """The models of one endpoint; none where it does not tell."""
     patient = msgspec.structs.replace(settings, timeout=_PROBE_PATIENCE)
     try:
         async with ModelClient(patient, catalogue=catalogue) as client:
-            names = await client.models()
+            return await client.models()
     except InvalidInputError:
         raise
     except ModelError:
-        return
+        return []
     except DeadlineError as error:
         raise UnavailableError(
             f"the {role}'s endpoint {settings.endpoint} did not answer within"
@@ -104,12 +130,6 @@ async def probe(
         ) from error
     except GalerneError as error:
         raise UnavailableError(f"the {role}'s model: {error}") from error
-    if not serves(names, settings.model):
-        have = ", ".join(one_line(name, 80) for name in names[:_LISTED])
-        raise UnavailableError(
-            f"the {role}'s endpoint {settings.endpoint} has no model {settings.model!r}; it has"
-            f" {have}{', …' if len(names) > _LISTED else ''}: choose with --{role}-model"
-        )
 
 
 def serves(names: Sequence[str], model: str) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 
 from galerne.errors import InvalidInputError
 from galerne.models import Endpoint
+from galerne.models.endpoint import addresses
 from galerne.settings import RoleSettings, Settings
 
 _LONGEST_KEY = 8192  # characters; no server takes a longer header
@@ -54,7 +55,13 @@ def targets(
 
 def _configured(settings: Settings) -> list[Target]:
     roles = {"planner": settings.planner, "executor": settings.executor}
-    return _distinct([Target(role, (name,)) for name, role in roles.items() if role.endpoint])
+    each = [
+        Target(msgspec.structs.replace(role, endpoint=address), (name,))
+        for name, role in roles.items()
+        if role.endpoint
+        for address in addresses(role.endpoint)
+    ]
+    return _distinct(each)
 
 
 def _at(configured: list[Target], endpoint: str) -> list[Target]:

@@ -185,5 +185,15 @@ class Subjects:
         """Whoever has that role answers with its presence at once."""
         return f"{self.prefix}.presence_query.{role}"
 
+    def pace(self, endpoint: str = ">", worker: str | None = None) -> str:
+        """A worker's key for an endpoint, in the bucket of `pace_bucket`."""
+        key = endpoint if worker is None else f"{endpoint}.{worker}"
+        return f"$KV.{self.pace_bucket}.{key}"
+
+    @property
+    def pace_bucket(self) -> str:
+        """The key-value bucket in which workers divide what model endpoints allow."""
+        return self.stream("PACE")
+
     def quarantine(self, origin: str) -> str:
         return f"{self.prefix}.quarantine.{origin}"

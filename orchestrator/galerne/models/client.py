@@ -13,7 +13,7 @@ runtime's decision, because only it knows what has been journaled.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from http import HTTPStatus
 from importlib.metadata import version
@@ -65,6 +65,10 @@ _TELL = 2.0  # seconds for a server to say what it is; a silent one gets the gen
 _NOT_EVENTS = frozenset({"application/json", "text/html"})
 
 
+OnHead = Callable[[int, Mapping[str, str]], None]
+"""Takes the status and the headers of an answer."""
+
+
 class ModelClient:
     """Asks one model. An async context manager; one client serves any number of calls at once."""
 
@@ -74,13 +78,16 @@ class ModelClient:
         *,
         catalogue: Catalogue | None = None,
         today: date | None = None,
+        on_head: OnHead | None = None,
     ) -> None:
         """Raises InvalidSettingsError where the endpoint, the key or the model cannot be used.
 
         `catalogue` None is the packaged one; by it a model that has left the hosted API by
         `today` (None: the clock's) is refused with its replacement, and its context is known.
+        `on_head` is called with the head of each answer, before its body is read.
         """
         self._settings = settings
+        self._on_head = on_head
         self._endpoint = Endpoint(settings)
         if self._endpoint.is_hosted:
             _check_hosted(
@@ -317,6 +324,8 @@ class ModelClient:
             raise transport_error(error, self._endpoint) from public_cause(error, self._endpoint)
         if self._told is None:
             self._learn(told_by_server(response.headers))
+        if self._on_head is not None:
+            self._on_head(response.status, response.headers)
         return response
 
     async def _check(self, response: aiohttp.ClientResponse) -> None:

@@ -66,6 +66,12 @@ class Endpoint:
         return f"Endpoint({self.model!r}, {self.url!r})"
 
 
+def addresses(endpoint: str | None) -> list[str | None]:
+    """The single addresses of a setting that may hold several with commas; None where none is."""
+    parts = [part.strip() for part in (endpoint or "").split(",")]
+    return list(dict.fromkeys(part for part in parts if part)) or [None]
+
+
 def _base_url(endpoint: str | None) -> str:
     """`http://host:port/v1`, from a form with or without `/v1`, a slash or the whole path."""
     if not endpoint:

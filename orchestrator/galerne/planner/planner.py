@@ -21,7 +21,7 @@ from galerne.errors import BadAnswerError, InvalidInputError
 from galerne.messages.chat import ChatReply, ChatRequest
 from galerne.messages.plan import ModelUsage, Rejected, TaskSpec, Usage
 from galerne.messages.tools import ToolSpec
-from galerne.models import ModelClient
+from galerne.models import open_model
 from galerne.planner.conversation import PlanBrief, converse
 from galerne.planner.plan import Plan
 from galerne.planner.sections import one_line
@@ -65,7 +65,7 @@ class Planner:
         timeout: float = 120.0,
         max_tokens: int = 4096,
         backend: Backend = "auto",
-        connect: Connect = ModelClient,
+        connect: Connect = open_model,
     ) -> None:
         """`endpoint`: base URL of an OpenAI-style API; `timeout`: seconds for one answer.
 

@@ -66,6 +66,11 @@ class Account:
         self._attempt = attempt
         self._paid = paid
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether every call has to be paid for out of a budget."""
+        return self._budget is not None
+
     async def reserve(self, n: int, request: ChatRequest, prices: Prices) -> None:
         """Hold what step `n` may cost, waiting while others hold what may come free.
 

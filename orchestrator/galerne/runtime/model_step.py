@@ -2,7 +2,8 @@
 
 lease still ours ─▶ reserved (where the job has a budget) ─▶ asked, its text shown live
     ─▶ answer: settled, spooled, journaled        ─▶ surely not made: released
-    ─▶ broken off: counts as spent, as the provider may charge for it
+    ─▶ broken off: counts as spent, as the provider may charge for it; a call that still waited for
+       its turn was surely not made
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from galerne.messages.codec import encode
 from galerne.messages.facts import ModelStep, Ready, Step
 from galerne.messages.live import Delta
 from galerne.messages.subjects import JobAddress
+from galerne.models.pacing.call import call_of
 from galerne.runtime.account import Account
 from galerne.runtime.journal import Journal, diverged
 from galerne.runtime.lease import Lease
@@ -77,17 +79,21 @@ class ModelSteps:
         await self._reserve(n, request, rung.prices)
         started = self._services.clock()
         key = f"{self._address.job}.{self._task}.{n}"
-        try:
-            heard = None if on_text is None else partial(self._hear, on_text)
-            reach("model.request")
-            reply = await rung.model.ask(request, on_text=heard, key=key)
-            reach("model.answered")
-        except FREE:
-            await self._account.release(n)
-            raise
-        except BaseException:
-            await self._account.forfeit(n)
-            raise
+        with call_of(may_hedge=not self._account.is_kept) as call:
+            try:
+                heard = None if on_text is None else partial(self._hear, on_text)
+                reach("model.request")
+                reply = await rung.model.ask(request, on_text=heard, key=key)
+                reach("model.answered")
+            except FREE:
+                await self._account.release(n)
+                raise
+            except BaseException:
+                if call.waits:  # for its turn: it was surely not made
+                    await self._account.release(n)
+                else:
+                    await self._account.forfeit(n)
+                raise
         self._lease.back_end_answered()
         usage = reply.usage
         step = ModelStep(

@@ -17,13 +17,14 @@ import structlog
 from galerne.agent import Agent
 from galerne.bus.background import background
 from galerne.bus.connection import Bus, connect
+from galerne.bus.pacing import PaceBoard
 from galerne.bus.store import write_once
 from galerne.bus.topology import provision
 from galerne.core.budget import Prices
 from galerne.errors import InvalidSettingsError, PermanentError, UnavailableError
 from galerne.logs import get_logger
 from galerne.messages.facts import Lane
-from galerne.models import ModelClient
+from galerne.models import open_model
 from galerne.models.catalogue import load_setting
 from galerne.runtime.coordinator import Coordinator
 from galerne.runtime.ladder import Ladder, Rung
@@ -108,11 +109,12 @@ async def _services(bus: Bus, me: str, settings: Settings, lane: Lane) -> AsyncG
     async with AsyncExitStack() as stack:
         catalogue = load_setting(settings.models.catalogue)
         role = settings.planner if lane == "planner" else settings.executor
-        model = await stack.enter_async_context(ModelClient(role, catalogue=catalogue))
+        board = PaceBoard(bus, me)
+        model = await stack.enter_async_context(open_model(role, catalogue=catalogue, board=board))
         prices = Prices(role.input_price, role.output_price, role.max_tokens)
         above: list[Rung] = []
         if lane == "executor":
-            above = await rungs_above(settings, model, catalogue, stack)
+            above = await rungs_above(settings, model, catalogue, stack, board)
         ladder = Ladder(Rung(role.model, model, prices), above)
         spool = await stack.enter_async_context(_spool(bus, me, settings))
         directory = ToolDirectory(bus)

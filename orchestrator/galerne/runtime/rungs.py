@@ -21,9 +21,10 @@ from galerne.core.budget import Prices
 from galerne.core.ladder import order
 from galerne.errors import GalerneError, InvalidSettingsError
 from galerne.logs import get_logger
-from galerne.models import ModelClient
+from galerne.models import ModelPool, open_model
 from galerne.models.catalogue import Catalogue
-from galerne.models.endpoint import Endpoint
+from galerne.models.endpoint import Endpoint, addresses
+from galerne.models.pacing.board import Board
 from galerne.models.served import served_name
 from galerne.runtime.ladder import Rung
 from galerne.settings import RoleSettings, RungSettings, Settings
@@ -44,7 +45,11 @@ class Place(msgspec.Struct, frozen=True):
 
 
 async def rungs_above(
-    settings: Settings, own: ModelClient, catalogue: Catalogue, stack: AsyncExitStack
+    settings: Settings,
+    own: ModelPool,
+    catalogue: Catalogue,
+    stack: AsyncExitStack,
+    board: Board | None = None,
 ) -> list[Rung]:
     """The rungs above the executor's own model, their clients open in `stack`.
 
@@ -55,7 +60,7 @@ async def rungs_above(
     rungs: list[Rung] = []
     for place in found:
         named = place if place.given else _as_listed(place, listed, catalogue)
-        rung = None if named is None else await _opened(named, catalogue, stack)
+        rung = None if named is None else await _opened(named, catalogue, stack, board)
         if rung is None:
             log.info("a rung is passed over: nobody serves it", model=place.name)
         else:
@@ -100,7 +105,8 @@ def _place(
     own_fields = {name: one for name, one in msgspec.structs.asdict(own).items() if one is not None}
     fields: dict[str, Any] = {"model": base.model} if planned else {"model": name, "tools": "auto"}
     if own.endpoint is not None and own.endpoint != base.endpoint:
-        fields |= {"api_key": None, "backend": "auto"}  # a key is for its own endpoint
+        # A key is for its own endpoint, and so are limits.
+        fields |= {"api_key": None, "backend": "auto", "rate": None, "concurrency": None}
     role = msgspec.structs.replace(base, **(fields | own_fields))
     prices = Prices(*_prices(own, role, catalogue, planned=planned), role.max_tokens)
     return Place(name, role, prices, given=planned or own.endpoint is not None)
@@ -113,7 +119,7 @@ def _prices(
     known_input = known_output = 0.0
     if planned:
         known_input, known_output = role.input_price, role.output_price
-    elif role.endpoint and Endpoint(role).is_hosted:
+    elif role.endpoint and _is_hosted(role):
         model = catalogue.find(role.model, "hosted") or catalogue.find(role.model)
         if model is not None and model.blended_price is not None:
             known_input, known_output = model.input_price or 0.0, model.output_price or 0.0
@@ -121,6 +127,11 @@ def _prices(
         known_input if own.input_price is None else own.input_price,
         known_output if own.output_price is None else own.output_price,
     )
+
+
+def _is_hosted(role: RoleSettings) -> bool:
+    one = msgspec.structs.replace(role, endpoint=addresses(role.endpoint)[0])
+    return Endpoint(one).is_hosted
 
 
 def _as_listed(place: Place, listed: Sequence[str] | None, catalogue: Catalogue) -> Place | None:
@@ -133,10 +144,12 @@ def _as_listed(place: Place, listed: Sequence[str] | None, catalogue: Catalogue)
     return msgspec.structs.replace(place, role=msgspec.structs.replace(place.role, model=name))
 
 
-async def _opened(place: Place, catalogue: Catalogue, stack: AsyncExitStack) -> Rung | None:
+async def _opened(
+    place: Place, catalogue: Catalogue, stack: AsyncExitStack, board: Board | None
+) -> Rung | None:
     """The rung; None where this model has left the API that would have to serve it."""
     try:
-        client = ModelClient(place.role, catalogue=catalogue)
+        client = open_model(place.role, catalogue=catalogue, board=board)
     except InvalidSettingsError:
         if place.given:
             raise
@@ -146,14 +159,14 @@ async def _opened(place: Place, catalogue: Catalogue, stack: AsyncExitStack) -> 
     return Rung(place.name, client, place.prices, served)
 
 
-async def _is_served(place: Place, client: ModelClient, catalogue: Catalogue) -> bool:
+async def _is_served(place: Place, client: ModelPool, catalogue: Catalogue) -> bool:
     listed = await _listed(client)
     if not listed:
         return place.given
     return served_name(place.role.model, listed, catalogue) is not None
 
 
-async def _listed(client: ModelClient) -> list[str] | None:
+async def _listed(client: ModelPool) -> list[str] | None:
     """The names that a server lists; None where it does not say."""
     with anyio.move_on_after(LOOK):
         try:

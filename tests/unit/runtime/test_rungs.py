@@ -6,7 +6,7 @@ import pytest
 
 from galerne.core.budget import Prices
 from galerne.errors import UnavailableError
-from galerne.models import ModelClient
+from galerne.models import open_model
 from galerne.models.catalogue import load
 from galerne.models.served import served_name
 from galerne.models.standin import StandIn
@@ -97,7 +97,7 @@ def test_a_server_may_call_it_otherwise(wanted: str, listed: list[str], name: st
 async def test_every_model_of_the_stand_in_is_served() -> None:
     async with StandIn() as stand_in, AsyncExitStack() as stack:
         role = RoleSettings(endpoint=stand_in.url, model="mistral-7b")
-        own = await stack.enter_async_context(ModelClient(role))
+        own = await stack.enter_async_context(open_model(role))
         both = settings(role, RoleSettings(endpoint=stand_in.url, model="mixtral-8x22b"))
         rungs = await rungs_above(both, own, CATALOGUE, stack)
         ladder = Ladder(Rung("mistral-7b", own), rungs)

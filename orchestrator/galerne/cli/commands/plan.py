@@ -35,7 +35,7 @@ async def _plan(flags: argparse.Namespace, settings: "Settings") -> int:
     from galerne.cli.endpoints import with_stand_in
     from galerne.cli.output import document, draw
     from galerne.errors import InvalidInputError
-    from galerne.models import ModelClient
+    from galerne.models import open_model
     from galerne.models.catalogue import load_setting
     from galerne.models.keys import key_of
     from galerne.planner import Planner
@@ -53,7 +53,7 @@ async def _plan(flags: argparse.Namespace, settings: "Settings") -> int:
             timeout=role.timeout,
             max_tokens=role.max_tokens,
             backend=role.backend,
-            connect=partial(ModelClient, catalogue=load_setting(settings.models.catalogue)),
+            connect=partial(open_model, catalogue=load_setting(settings.models.catalogue)),
         )
         plan = await planner.plan(flags.goal, list(tools.values()))
     if flags.json:

@@ -1,0 +1,1 @@
+"""How fast an endpoint may be asked, and by whom: decisions without any I/O, and one race."""
