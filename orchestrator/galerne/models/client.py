@@ -11,7 +11,6 @@ streamed. What goes wrong comes out as a GalerneError (`mapping.py`); whether to
 runtime's decision, because only it knows what has been journaled.
 """
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
@@ -22,7 +21,7 @@ from typing import Self
 import aiohttp
 import anyio
 
-from galerne.errors import DeadlineError, GalerneError, PermanentError, TransientError
+from galerne.errors import GalerneError, PermanentError, TransientError
 from galerne.logs import get_logger
 from galerne.messages.chat import ChatReply, ChatRequest
 from galerne.models.catalogue import Catalogue, packaged
@@ -40,12 +39,12 @@ from galerne.models.mapping import (
     bad_answer,
     public_cause,
     too_long,
-    too_slow,
     transport_error,
 )
 from galerne.models.question import Question
 from galerne.models.reply import plain_reply
 from galerne.models.stream import ReplyStream
+from galerne.models.time_limit import TimeLimit
 from galerne.models.tokens import Window
 from galerne.models.ways import Ways, first_ways, kept, other_ways
 from galerne.models.wire import UNDECODABLE, ModelList, decode_models
@@ -60,7 +59,6 @@ _CONNECT_TIMEOUT = 10.0  # seconds; a connection that takes longer leads to no s
 _MAX_ANSWER = 64 * 1024 * 1024  # bytes; a stream of 64k tokens, one event each, is a third of it
 _MAX_ERROR = 64 * 1024  # bytes
 _LINGER = 0.25  # seconds for the end of the body after `[DONE]`: then the connection serves again
-_SLACK = 0.05  # of the idle timeout, by which a stream may be cut later than it says
 _TELL = 2.0  # seconds for a server to say what it is; a silent one gets the generic dialect
 _NOT_EVENTS = frozenset({"application/json", "text/html"})
 
@@ -157,7 +155,7 @@ class ModelClient:
 
     async def models(self) -> list[str]:
         """The names of the models that the endpoint serves. Raises as `ask` does."""
-        limit = _TimeLimit(self._endpoint, self._settings)
+        limit = TimeLimit(self._endpoint, self._settings)
         with limit.scope:
             return [model.id for model in (await self._list()).data or ()]
         raise limit.exceeded()
@@ -194,7 +192,7 @@ class ModelClient:
             self._ways = None
 
     async def _answer(self, question: Question, on_text: Callable[[str], None] | None) -> ChatReply:
-        limit = _TimeLimit(self._endpoint, self._settings)
+        limit = TimeLimit(self._endpoint, self._settings)
         if on_text is None:
             with limit.scope:
                 return await self._ask_plain(question)
@@ -218,7 +216,7 @@ class ModelClient:
         question: Question,
         stream: ReplyStream,
         on_text: Callable[[str], None],
-        limit: "_TimeLimit",
+        limit: TimeLimit,
     ) -> ChatReply:
         response = await self._accepted(question, stream=True)
         try:
@@ -236,7 +234,7 @@ class ModelClient:
         response: aiohttp.ClientResponse,
         stream: ReplyStream,
         on_text: Callable[[str], None],
-        limit: "_TimeLimit",
+        limit: TimeLimit,
     ) -> None:
         """Feed the stream until it has said `[DONE]` or its bytes end."""
         size = 0
@@ -376,30 +374,3 @@ def _check_hosted(model: str, catalogue: Catalogue, today: date) -> None:
     warning = catalogue.check_name(model, "hosted", today)
     if warning is not None:
         log.warning("model_leaves", model=model, advice=warning)
-
-
-class _TimeLimit:
-    """The time of one call: as a whole, and between two pieces once one has been heard."""
-
-    __slots__ = ("_end", "_endpoint", "_heard", "_settings", "_slack", "scope")
-
-    def __init__(self, endpoint: Endpoint, settings: RoleSettings) -> None:
-        self._endpoint = endpoint
-        self._settings = settings
-        self._end = anyio.current_time() + settings.timeout
-        self.scope = anyio.CancelScope(deadline=self._end)
-        self._slack = settings.idle_timeout * _SLACK
-        self._heard = -math.inf
-
-    def heard(self) -> None:
-        """A piece came: the silence that is too long begins anew, give or take the slack."""
-        now = time.monotonic()
-        if now - self._heard > self._slack:  # a deadline costs more to move than a piece to read
-            self._heard = now
-            silence = self._settings.idle_timeout + self._slack
-            self.scope.deadline = min(self._end, anyio.current_time() + silence)
-
-    def exceeded(self) -> DeadlineError:
-        silent = self.scope.deadline < self._end
-        seconds = self._settings.idle_timeout if silent else self._settings.timeout
-        return too_slow(self._endpoint, seconds, silent=silent)

@@ -103,10 +103,15 @@ def _place(
     base = settings.planner if planned else settings.executor
     own = RungSettings() if table is None else table
     own_fields = {name: one for name, one in msgspec.structs.asdict(own).items() if one is not None}
-    fields: dict[str, Any] = {"model": base.model} if planned else {"model": name, "tools": "auto"}
+    fields: dict[str, Any] = {"model": base.model}
+    if not planned:  # another model than the role's
+        fields = {"model": name, "tools": "auto", "context": None}
     if own.endpoint is not None and own.endpoint != base.endpoint:
         # A key is for its own endpoint, and so are limits.
-        fields |= {"api_key": None, "backend": "auto", "rate": None, "concurrency": None}
+        fields |= {"api_key": None, "api_key_file": None, "backend": "auto"}
+        fields |= {"rate": None, "concurrency": None}
+    if own.api_key is not None or own.api_key_file is not None:
+        fields |= {"api_key": None, "api_key_file": None}
     role = msgspec.structs.replace(base, **(fields | own_fields))
     prices = Prices(*_prices(own, role, catalogue, planned=planned), role.max_tokens)
     return Place(name, role, prices, given=planned or own.endpoint is not None)

@@ -62,6 +62,17 @@ def test_a_table_says_what_differs_and_no_key_goes_elsewhere() -> None:
     assert mixtral.role.api_key == "own"
 
 
+def test_a_file_with_a_key_and_a_context_are_for_one_endpoint_and_one_model() -> None:
+    small = RoleSettings(
+        endpoint="http://small:1", model="mistral-7b", api_key_file="small.key", context=4096
+    )
+    beside, away = RungSettings(api_key="own"), RungSettings(endpoint="http://middle:1")
+    rungs = {"mistral-nemo": beside, "mixtral-8x7b": away}
+    nemo, mixtral, _ = places(settings(small, rungs=rungs), CATALOGUE)
+    assert (nemo.role.api_key, nemo.role.api_key_file, nemo.role.context) == ("own", None, None)
+    assert (mixtral.role.api_key, mixtral.role.api_key_file) == (None, None)
+
+
 def test_hosted_models_have_the_catalogues_price() -> None:
     hosted = RoleSettings(endpoint="https://api.mistral.ai/v1", model="ministral-8b-2512")
     planner = RoleSettings(endpoint="https://api.mistral.ai/v1", model="mistral-large-2512")

@@ -1,25 +1,9 @@
-"""Every setting, with its unit and the reason of its default.
+"""Every setting, with its unit and the reason of its default: a Struct for each table."""
 
-Three sources, the later wins: the TOML file, `GALERNE_*` variables, command-line flags. A
-variable is the path in capitals: `GALERNE_EXECUTOR_ENDPOINT` is `endpoint` in `[executor]`.
-"""
-
-import difflib
-import math
-import os
 import re
-import tomllib
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-
-from galerne.errors import InvalidSettingsError
-from galerne.retry import AWAY, RetryPolicy
-
-DEFAULT_FILE = Path("galerne.toml")
-
 
 _LOGIN = re.compile(r"^([a-z]+://)?.*@", re.IGNORECASE)
 _NEXT_URL = re.compile(r",(?=\s*[a-z]+://)", re.IGNORECASE)
@@ -154,10 +138,13 @@ class RungSettings(KeyedSection, frozen=True):
     tools: ToolMode | None = None
     """None: the planner's for its model, else `auto`: another model was trained otherwise."""
     api_key: str | None = None
-    """None: the role's, unless the endpoint is another one."""
+    """None, with no file either: the role's, unless the endpoint is another one."""
+    api_key_file: str | None = None
     timeout: float | None = None
     idle_timeout: float | None = None
     max_tokens: int | None = None
+    context: int | None = None
+    """None: the planner's for its model, else what the catalogue says."""
     temperature: float | None = None
     input_price: float | None = None
     """None: the planner's for its model, the catalogue's on the hosted API, else 0."""
@@ -289,161 +276,3 @@ class Settings(Section, frozen=True):
     tools: ToolSettings = ToolSettings()
     retention: RetentionSettings = RetentionSettings()
     tenants: TenantSettings = TenantSettings()
-
-
-def retry_policies(worker: WorkerSettings) -> dict[str, RetryPolicy]:
-    """Error code → policy. Raises InvalidSettingsError."""
-    away = RetryPolicy.parse(worker.retry_away)
-    return {
-        **dict.fromkeys(AWAY, away),
-        "deadline": RetryPolicy.parse(worker.retry_deadline),
-        "bad_answer": RetryPolicy.parse(worker.retry_bad_answer),
-        "other": RetryPolicy.parse(worker.retry_other),
-    }
-
-
-Overrides = Mapping[str, Mapping[str, Any]]
-"""Section name → field name → value, as flags give them."""
-
-_ALIASES = {"GALERNE_SERVER": ("bus", "server")}
-_MAY_BE_ZERO = frozenset({"temperature", "input_price", "output_price"})
-_NOT_SETTINGS = frozenset({"GALERNE_CONFIG", "GALERNE_FAULT"})
-
-
-def load_settings(
-    file: Path | None = None,
-    environ: Mapping[str, str] | None = None,
-    overrides: Overrides | None = None,
-) -> Settings:
-    """Read the file, the variables and the flags into one Settings.
-
-    `file` None means `GALERNE_CONFIG`, else `galerne.toml` here if there is one.
-    Raises InvalidSettingsError, one line that names the source and the field.
-    """
-    environ = os.environ if environ is None else environ
-    path = file or (Path(environ["GALERNE_CONFIG"]) if environ.get("GALERNE_CONFIG") else None)
-    tables: dict[str, dict[str, Any]] = {}
-    source = "the built-in defaults"
-    if path is not None or DEFAULT_FILE.is_file():
-        source = str(path or DEFAULT_FILE)
-        tables = _read_file(path or DEFAULT_FILE)
-        _convert(tables, source, strict=True)
-    settings_tables = _merge(tables, _from_environ(environ))
-    _convert(settings_tables, "the GALERNE_* variables", strict=False)
-    settings_tables = _merge(settings_tables, overrides or {})
-    return _convert(settings_tables, "the command line", strict=False)
-
-
-def _read_file(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidSettingsError(f"cannot read {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidSettingsError(f"{path} is not valid TOML: {error}") from error
-    for name, table in tables.items():
-        if not isinstance(table, dict):
-            raise InvalidSettingsError(f"{path}: {name!r} stands outside a [section]")
-    return tables
-
-
-def _from_environ(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    sections = Settings.__struct_fields__
-    tables: dict[str, dict[str, Any]] = {}
-    for variable in sorted(environ, key=lambda name: (name in _ALIASES, name)):
-        if not variable.startswith("GALERNE_") or variable in _NOT_SETTINGS:
-            continue
-        value: Any = environ[variable]
-        if variable in _ALIASES:
-            section, field = _ALIASES[variable]
-        else:
-            section, _, field = variable.removeprefix("GALERNE_").lower().partition("_")
-            if section not in sections:
-                raise InvalidSettingsError(
-                    f"{variable} is not a setting; sections are {', '.join(sections)}"
-                )
-        value = _of_text(value, _default(section, field))
-        _check_variable(variable, section, field, value)
-        tables.setdefault(section, {})[field] = value
-    return tables
-
-
-def _default(section: str, field: str) -> Any:
-    return getattr(getattr(Settings(), section), field, None)
-
-
-def _of_text(text: str, default: Any) -> Any:
-    """A list has commas, a table is a JSON object; what is none is refused as the text it is."""
-    if isinstance(default, tuple):
-        return tuple(part.strip() for part in text.split(",") if part.strip())
-    if not isinstance(default, dict):
-        return text
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text
-
-
-def _check_variable(variable: str, section: str, field: str, value: Any) -> None:
-    """Each by itself, so that the error names the variable that somebody typed."""
-    known: tuple[str, ...] = getattr(Settings(), section).__struct_fields__
-    if field not in known:
-        near = difflib.get_close_matches(field, known, n=1)
-        advice = f"; did you mean GALERNE_{section.upper()}_{near[0].upper()}?" if near else ""
-        raise InvalidSettingsError(
-            f"{variable} is not a setting: [{section}] has no {field!r}{advice}"
-        )
-    _convert({section: {field: value}}, variable, strict=False)
-
-
-def _merge(below: Overrides, above: Overrides) -> dict[str, dict[str, Any]]:
-    merged = {name: dict(table) for name, table in below.items()}
-    for name, table in above.items():
-        merged.setdefault(name, {}).update(table)
-    return merged
-
-
-def _convert(tables: Overrides, source: str, *, strict: bool) -> Settings:
-    defaults = Settings()
-    filled = {
-        name: {**msgspec.structs.asdict(getattr(defaults, name)), **table}
-        if name in Settings.__struct_fields__
-        else dict(table)
-        for name, table in tables.items()
-    }
-    try:
-        settings = msgspec.convert(filled, Settings, strict=strict)
-    except msgspec.ValidationError as error:
-        raise InvalidSettingsError(f"{source}: {error}") from error
-    _check_ranges(settings, source)
-    _check_limits(settings.tenants, source)
-    for name, rung in settings.models.rungs.items():
-        _check_section(rung, f"models.rungs.{name}", source)
-    try:
-        retry_policies(settings.worker)
-    except InvalidSettingsError as error:
-        raise InvalidSettingsError(f"{source}: worker.retry_*: {error}") from error
-    return settings
-
-
-def _check_ranges(settings: Settings, source: str) -> None:
-    for section in Settings.__struct_fields__:
-        _check_section(getattr(settings, section), section, source)
-
-
-def _check_section(section: Section, name: str, source: str) -> None:
-    for field, value in msgspec.structs.asdict(section).items():
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            continue
-        may_be_zero = field in _MAY_BE_ZERO
-        if not math.isfinite(value) or value < 0 or (value == 0 and not may_be_zero):
-            least = "0 or more" if may_be_zero else "above 0"
-            raise InvalidSettingsError(f"{source}: {name}.{field} must be {least}, not {value}")
-
-
-def _check_limits(tenants: TenantSettings, source: str) -> None:
-    for tenant, limits in tenants.limits.items():
-        if limits.active is not None and limits.active <= 0:
-            raise InvalidSettingsError(
-                f"{source}: tenants.limits.{tenant}.active must be above 0, not {limits.active}"
-            )
