@@ -60,20 +60,25 @@ def formed(given: Sequence[ChatMessage]) -> Iterator[ChatMessage]:
 
 def has_form(turns: Sequence[ChatMessage]) -> bool:
     """Whether `formed` would change nothing: so it is with the history of nearly every task."""
-    open_calls: list[str] = []
+    open_calls: list[ToolCall] = []
     previous = ""
     for turn in turns:
         if open_calls:
-            if turn.role != "tool" or turn.tool_calls or turn.tool_call_id != open_calls.pop():
+            if not _is_result_of(open_calls.pop(), turn):
                 return False
         elif not _may_follow(turn, previous):
             return False
         elif turn.tool_calls:
-            open_calls = [call.id for call in reversed(turn.tool_calls)]
-            if not all(open_calls):
+            open_calls = list(reversed(turn.tool_calls))
+            if not all(call.id for call in open_calls):
                 return False
         previous = turn.role
     return not open_calls
+
+
+def _is_result_of(call: ToolCall, turn: ChatMessage) -> bool:
+    named = (turn.tool_call_id, turn.name) == (call.id, call.name)
+    return named and turn.role == "tool" and not turn.tool_calls
 
 
 def _may_follow(turn: ChatMessage, previous: str) -> bool:

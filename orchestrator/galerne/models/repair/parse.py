@@ -26,6 +26,8 @@ def parse_calls(text: str, known: Collection[str], parameters: Parameters = _NOT
     names of a tool's parameters in the order of its schema; without it a value that has no name
     makes a call broken. Raises nothing, whatever the text is.
     """
+    if not text or text.isspace():  # beside native calls there is most often nothing
+        return Parsed(text)
     settled = Settled(known, parameters)
     if known and (block := _whole(text, known)):
         settled.add(block.calls, block.syntax)
