@@ -41,8 +41,9 @@ class InFlight:
         return self.keep_at <= now and self._keeping is None
 
     def let_go(self) -> None:
-        """From now on its lease is not renewed."""
+        """From now on its lease is not renewed, not even by who is just about to."""
         self.keep_at = math.inf
+        self.lease = None
         if self._keeping is not None:
             self._keeping.cancel()
 
