@@ -13,7 +13,6 @@ import sys
 import tempfile
 from contextlib import AsyncExitStack
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from bench.fleet import CONCURRENCY, GalerneSide, galerne_side
 from bench.growth import SIZES, boundary_ns, growth
 from bench.processes import resident_bytes
 from bench.queue import QueueSide, queue_side
-from bench.report import Comparison, growth_lines, memory_lines
+from bench.report import Comparison, growth_lines, installed_version, memory_lines, say
 from bench.shapes import Shape
 
 from galerne.bus.server import find_nats_server
@@ -55,7 +54,7 @@ async def compare(folder: Path, rounds: int, *, quick: bool) -> None:
             for shape, comparison in comparisons:
                 await _take_turns(ours, queue, shape, comparison, ours_first=number % 2 == 0)
     for _, comparison in comparisons:
-        _say(*comparison.lines())
+        say(*comparison.lines())
 
 
 async def _take_turns(
@@ -78,16 +77,16 @@ async def memory(folder: Path, jobs: int) -> None:
         for number in range(1, 11):
             await ours.submit(tenth, window=OPEN_JOBS)
             points.append((number * tenth.jobs, resident_bytes(coordinator)))
-    _say("", "A coordinator's memory: jobs of one task in a row", *memory_lines(points))
+    say("", "A coordinator's memory: jobs of one task in a row", *memory_lines(points))
 
 
 def decisions() -> None:
     """The growth curve and the price of a fault point."""
-    _say("", "Folding a fact and deciding, in one process, without a bus, by the job's size")
+    say("", "Folding a fact and deciding, in one process, without a bus, by the job's size")
     growth("wide", 100)
     for form in ("wide", "chain"):
-        _say(*growth_lines(form, [growth(form, size) for size in SIZES]))
-    _say("", f"A fault point (galerne.faults.reach), nothing armed: {boundary_ns():.0f} ns a call")
+        say(*growth_lines(form, [growth(form, size) for size in SIZES]))
+    say("", f"A fault point (galerne.faults.reach), nothing armed: {boundary_ns():.0f} ns a call")
 
 
 def heading(rounds: int) -> None:
@@ -96,11 +95,11 @@ def heading(rounds: int) -> None:
     parts = [
         f"{os.cpu_count()} cores",
         f"Python {platform.python_version()}",
-        f"uvloop {_version('uvloop')}",
-        f"nats-py {_version('nats-py')}",
+        f"uvloop {installed_version('uvloop')}",
+        f"nats-py {installed_version('nats-py')}",
         server.stdout.strip().replace(": v", " "),
     ]
-    _say(
+    say(
         f"Galerne beside a hand-tuned JetStream work queue: {rounds} rounds, interleaved",
         ", ".join(parts),
         "Median (least-most) of the rounds. CPU counts every process: nats-server,",
@@ -108,17 +107,6 @@ def heading(rounds: int) -> None:
         f"divides by. One process a role, {CONCURRENCY} tasks at once; the rest is the default:",
         "claims, leases, spool, journal, acknowledgements, structured logs.",
     )
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _say(*lines: str) -> None:
-    print(*lines, sep="\n", flush=True)
 
 
 async def _bench(flags: argparse.Namespace) -> int:

@@ -18,16 +18,16 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 
 import anyio
 import msgspec
-from bench.model_clients import Client, Galerne, Plain, installed, question
+from bench.model_clients import Client, Galerne, Plain, installed
+from bench.model_question import question
 from bench.model_server import CHUNKS
 from bench.processes import python_process
-from bench.report import spread
+from bench.report import installed_version, say, spread
 
 from galerne.cli.runner import run_command
 
@@ -199,15 +199,15 @@ async def compare(clients: Sequence[type[Client]], rounds: int, server: str) -> 
 
 def heading(clients: Sequence[type[Client]], missing: Sequence[str], rounds: int) -> None:
     packages = ["aiohttp", "msgspec", "uvloop", *(c.package for c in clients[2:])]
-    _say(
+    say(
         f"What an answer of a model costs its client: {rounds} rounds, interleaved",
         f"{os.cpu_count()} cores, Python {platform.python_version()}",
-        ", ".join(f"{name} {_version(name)}" for name in packages),
+        ", ".join(f"{name} {installed_version(name)}" for name in packages),
         "Milliseconds of CPU of the client's process for one answer: median (least-most)",
         "of the rounds; below it its ratio to the first line, round by round.",
     )
     if missing:
-        _say(
+        say(
             f"Without {' and '.join(missing)}, which are not installed. To compare with them:",
             "  make bench-models",
         )
@@ -217,17 +217,6 @@ def verdict(figures: Sequence[Figures]) -> str:
     worst = max(median(kept.ratios(Galerne, n)) for kept in figures for n in AT_ONCE)
     kept = "kept" if worst <= AIM else "missed"
     return f"Galerne is to cost at most {AIM} times aiohttp + msgspec: {kept}, at worst {worst:.2f}"
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _say(*lines: str) -> None:
-    print(*lines, sep="\n", flush=True)
 
 
 def _free_port() -> int:
@@ -247,8 +236,8 @@ async def _bench(rounds: int, *, quick: bool) -> int:
             await check(clients, server)
             figures = await compare(clients, rounds, server)
     for kept in figures:
-        _say(*kept.lines())
-    _say("", verdict(figures))
+        say(*kept.lines())
+    say("", verdict(figures))
     return 0
 
 

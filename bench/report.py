@@ -1,10 +1,22 @@
 """The figures as text of at most 80 columns: medians, with the least and the most in brackets."""
 
 from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from statistics import median
 
 from bench.fleet import Cost
 from bench.growth import Growth
+
+
+def say(*lines: str) -> None:
+    print(*lines, sep="\n", flush=True)
+
+
+def installed_version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def spread(values: Sequence[float]) -> str:

@@ -582,6 +582,7 @@ async def test_cancelling_closes_the_connection_at_once(handler: Handler) -> Non
             tasks.cancel_scope.cancel()
         with anyio.fail_after(10):
             await backend.gone.wait()
+        assert tasks.cancel_scope.cancelled_caught  # and no answer came before
 
 
 async def test_closing_the_client_ends_its_calls() -> None:

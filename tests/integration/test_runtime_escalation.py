@@ -57,6 +57,18 @@ class Named:
         return ChatReply(ChatMessage("assistant", self._text), self.name, usage=usage)
 
 
+def dies_at(victim: Member, boundary: str) -> None:
+    """The next time that this process comes by the boundary, the worker falls silent there."""
+
+    def die(point: str) -> None:
+        if point == boundary:
+            arm(None)
+            silence(victim.bus)
+            victim.scope.cancel()
+
+    arm(die)
+
+
 class Models:
     """The models of a ladder of three; the last one can."""
 
@@ -143,14 +155,7 @@ async def test_killed_around_a_move_nothing_is_paid_twice(
         await fleet.coordinator()
         await fleet.planner(PLAN)
         victim = await models.executor(fleet)
-
-        def die(point: str) -> None:
-            if point == boundary:
-                arm(None)
-                silence(victim.bus)
-                victim.scope.cancel()
-
-        arm(die)
+        dies_at(victim, boundary)
         await fleet.submit("job")
         await eventually(lambda: not victim.alive, "the executor dies at the move")
         assert len(await moves_of(fleet)) == (boundary == "publish.moved.after")
@@ -169,14 +174,7 @@ async def test_a_worker_without_the_rung_leaves_the_task_to_one_that_has_it(
         await fleet.coordinator()
         await fleet.planner(PLAN)
         victim = await models.executor(fleet)
-
-        def die(point: str) -> None:
-            if point == "publish.moved.after":
-                arm(None)
-                silence(victim.bus)
-                victim.scope.cancel()
-
-        arm(die)
+        dies_at(victim, "publish.moved.after")
         await fleet.submit("job")
         await eventually(lambda: not victim.alive, "the executor dies at the move")
         poor = await models.executor(fleet, above={})

@@ -185,20 +185,25 @@ def streams(subjects: Subjects, settings: Settings) -> list[dict[str, Any]]:
             "allow_direct": True,
             "allow_rollup_hdrs": True,  # other clients of the Object Store delete by it
         },
-        {  # a key-value bucket as NATS lays it out; its entries say themselves how long they hold
-            "name": f"KV_{subjects.pace_bucket}",
-            "subjects": [subjects.pace()],
-            "storage": "memory",
-            "num_replicas": settings.bus.replicas,
-            "retention": "limits",
-            "discard": "new",
-            "max_msgs_per_subject": 1,
-            "max_age": PACE_AGE,
-            "allow_direct": True,
-            "allow_rollup_hdrs": True,
-            "deny_delete": True,
-        },
+        _pace_bucket(subjects, settings),
     ]
+
+
+def _pace_bucket(subjects: Subjects, settings: Settings) -> dict[str, Any]:
+    """A key-value bucket as NATS lays it out; its entries say themselves how long they hold."""
+    return {
+        "name": f"KV_{subjects.pace_bucket}",
+        "subjects": [subjects.pace()],
+        "storage": "memory",
+        "num_replicas": settings.bus.replicas,
+        "retention": "limits",
+        "discard": "new",
+        "max_msgs_per_subject": 1,
+        "max_age": PACE_AGE,
+        "allow_direct": True,
+        "allow_rollup_hdrs": True,
+        "deny_delete": True,
+    }
 
 
 def consumers(subjects: Subjects, settings: Settings) -> list[tuple[str, dict[str, Any]]]:

@@ -15,6 +15,7 @@ from galerne.messages.chat import ChatReply, ChatRequest
 from galerne.messages.pacing import Pace
 from galerne.models.catalogue import Catalogue
 from galerne.models.client import ModelClient
+from galerne.models.keys import key_of
 from galerne.models.pacing.board import Board
 from galerne.models.pacing.headers import told
 from galerne.models.pacing.hedging import OnText
@@ -36,6 +37,8 @@ class Member:
     ) -> None:
         """Raises InvalidSettingsError as ModelClient does."""
         self.settings = settings
+        parts = (settings.endpoint or "", settings.model, key_of(settings))
+        self._identity = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
         self.client = ModelClient(settings, catalogue=catalogue, today=today, on_head=self._on_head)
         self.pacer = self._new_pacer("alone", 0.0)
         self._streamed = Latencies()
@@ -50,8 +53,7 @@ class Member:
     @property
     def identity(self) -> str:
         """The same for all who ask this model here with this key, and nothing to be read in it."""
-        parts = (self.settings.endpoint, self.settings.model, self.settings.api_key)
-        return hashlib.sha256("\0".join(part or "" for part in parts).encode()).hexdigest()[:24]
+        return self._identity
 
     # calls
 

@@ -76,7 +76,6 @@ class ModelPool:
         self._queue = anyio.Lock()
         self._changed = anyio.Event()
         self._stack = AsyncExitStack()
-        self._tasks: anyio.abc.TaskGroup | None = None
 
     def __repr__(self) -> str:
         return f"ModelPool({', '.join(map(str, self._members))})"

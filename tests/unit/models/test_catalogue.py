@@ -165,7 +165,7 @@ def test_every_name_finds_its_model_on_its_back_end(known: tuple[BackEnd, str]) 
 
 @given(st.text(max_size=60), st.sampled_from(["hosted", "vllm", "ollama", "llama_cpp", None]))
 def test_no_text_breaks_the_lookup(name: str, on: BackEnd | None) -> None:
-    CATALOGUE.named(name, on)
+    assert all(model in CATALOGUE.models for model in CATALOGUE.named(name, on))
 
 
 # retired names

@@ -38,4 +38,8 @@ async def test_a_renewal_on_its_way_ends_with_the_attempt() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(renew)
             await begun.wait()
+            one.keep_at = 0.0
+            assert not one.due(1.0)  # somebody is at it
             one.let_go()
+    one.keep_at = 0.0
+    assert one.due(1.0)  # nobody is any more

@@ -148,4 +148,5 @@ def test_work_grows_no_faster_than_the_text(unit: str) -> None:
 def test_a_long_text_of_anything_is_read(unit: str) -> None:
     # Work inside the regular expressions is not counted above; here it could not stay unseen.
     for before in ("", "[TOOL_CALLS]", '[TOOL_CALLS][{"name": "add", "arguments": {"a": '):
-        parse_calls(before + unit * (300_000 // len(unit)), KNOWN)
+        parsed = parse_calls(before + unit * (300_000 // len(unit)), KNOWN)
+        assert all(call.name in KNOWN for call in parsed.calls)
