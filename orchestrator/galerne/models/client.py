@@ -39,6 +39,7 @@ from galerne.models.mapping import (
     bad_answer,
     public_cause,
     too_long,
+    too_slow,
     transport_error,
 )
 from galerne.models.question import Question
@@ -56,6 +57,7 @@ KEY_HEADER = "X-Galerne-Key"
 """The durable identity of a call, `<job>.<task>.<step>`; a gateway may journal by it."""
 
 _CONNECT_TIMEOUT = 10.0  # seconds; a connection that takes longer leads to no server at all
+_UNLIMITED = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT)
 _MAX_ANSWER = 64 * 1024 * 1024  # bytes; a stream of 64k tokens, one event each, is a third of it
 _MAX_ERROR = 64 * 1024  # bytes
 _LINGER = 0.25  # seconds for the end of the body after `[DONE]`: then the connection serves again
@@ -85,6 +87,7 @@ class ModelClient:
         `on_head` is called with the head of each answer, before its body is read.
         """
         self._settings = settings
+        self._limits = aiohttp.ClientTimeout(total=settings.timeout, sock_connect=_CONNECT_TIMEOUT)
         self._on_head = on_head
         self._endpoint = Endpoint(settings)
         if self._endpoint.is_hosted:
@@ -109,7 +112,7 @@ class ModelClient:
             connector=aiohttp.TCPConnector(limit=0),
             headers={"User-Agent": f"galerne/{version('galerne')}", **self._endpoint.headers()},
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
+            timeout=_UNLIMITED,
         )
         try:
             await self._tell()
@@ -171,7 +174,7 @@ class ModelClient:
 
     async def _list(self) -> ModelList:
         """The server's models; what they and the head tell of the back end is kept."""
-        response = await self._send("GET", self._endpoint.models_url)
+        response = await self._send("GET", self._endpoint.models_url, _UNLIMITED)
         try:
             await self._check(response)
             body = await self._body(response)
@@ -192,11 +195,9 @@ class ModelClient:
             self._ways = None
 
     async def _answer(self, question: Question, on_text: Callable[[str], None] | None) -> ChatReply:
-        limit = TimeLimit(self._endpoint, self._settings)
         if on_text is None:
-            with limit.scope:
-                return await self._ask_plain(question)
-            raise limit.exceeded()
+            return await self._ask_plain(question)
+        limit = TimeLimit(self._endpoint, self._settings)
         stream = ReplyStream(self._endpoint)
         with limit.scope:
             return await self._ask_streamed(question, stream, on_text, limit)
@@ -296,18 +297,22 @@ class ModelClient:
         self, question: Question, ways: Ways, *, stream: bool
     ) -> aiohttp.ClientResponse:
         reserved = question.in_words(ways)
-        question.prompt = await self._window.fit(question.request, self._dialect, reserved)
+        question.prompt = await self._window.fit(
+            question.request, question.tools.encoded, self._dialect, reserved
+        )
         body = self._dialect.encode(question.asked(self._settings, ways, stream=stream))
         headers = {} if question.key is None else {KEY_HEADER: question.key}
         if stream and not self._dialect.reuses_after_stream:
             headers["Connection"] = "close"
         payload = aiohttp.BytesPayload(body, content_type="application/json")
-        return await self._send("POST", self._endpoint.chat_url, payload, headers)
+        limits = _UNLIMITED if stream else self._limits
+        return await self._send("POST", self._endpoint.chat_url, limits, payload, headers)
 
     async def _send(
         self,
         method: str,
         url: str,
+        limits: aiohttp.ClientTimeout,
         body: aiohttp.BytesPayload | None = None,
         headers: dict[str, str] | None = None,
     ) -> aiohttp.ClientResponse:
@@ -316,10 +321,10 @@ class ModelClient:
             raise PermanentError(f"{self!r} is not open; use it inside `async with`")
         try:
             response = await self._opened.request(
-                method, url, data=body, headers=headers, allow_redirects=False
+                method, url, data=body, headers=headers, timeout=limits, allow_redirects=False
             )
         except TRANSPORT_ERRORS as error:
-            raise transport_error(error, self._endpoint) from public_cause(error, self._endpoint)
+            raise self._failure(error) from public_cause(error, self._endpoint)
         if self._told is None:
             self._learn(told_by_server(response.headers))
         if self._on_head is not None:
@@ -366,7 +371,13 @@ class ModelClient:
         try:
             return await response.content.readany()
         except TRANSPORT_ERRORS as error:
-            raise transport_error(error, self._endpoint) from public_cause(error, self._endpoint)
+            raise self._failure(error) from public_cause(error, self._endpoint)
+
+    def _failure(self, error: Exception) -> GalerneError:
+        """What a failed request means; a bare TimeoutError is aiohttp's for the whole of one."""
+        if type(error) is TimeoutError and error.errno is None:
+            return too_slow(self._endpoint, self._settings.timeout, silent=False)
+        return transport_error(error, self._endpoint)
 
 
 def _check_hosted(model: str, catalogue: Catalogue, today: date) -> None:

@@ -26,7 +26,7 @@ import msgspec
 
 from galerne.errors import ModelError
 from galerne.messages.chat import ChatMessage, ToolCall
-from galerne.models.names import sendable
+from galerne.models.names import FUNCTION_NAME, sendable
 from galerne.models.reply import is_object
 
 CALL_ID = re.compile(r"[a-zA-Z0-9]{9}")
@@ -45,8 +45,12 @@ _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 def obey_rules(messages: Iterable[ChatMessage]) -> tuple[ChatMessage, ...]:
     """The conversation as Mistral's models take it. Raises ModelError where it asks nothing."""
     given = tuple(messages)
-    turns = given if has_form(given) else formed(given)
-    asking = tuple(_with_short_ids(turns))
+    if not has_form(given):
+        asking = tuple(_with_short_ids(formed(given)))
+    elif _is_sendable(given):
+        asking = given
+    else:
+        asking = tuple(_with_short_ids(given))
     _check_asks(asking)
     return asking
 
@@ -234,6 +238,19 @@ def _with_short_ids(turns: Iterable[ChatMessage]) -> Iterator[ChatMessage]:
                 yield ChatMessage("assistant", tool_calls=made)
             case _:
                 yield turn
+
+
+def _is_sendable(turns: Sequence[ChatMessage]) -> bool:
+    """Whether `_with_short_ids` would change nothing, as with what a Mistral model has called."""
+    calls = [call for turn in turns for call in turn.tool_calls]
+    if not all(
+        CALL_ID.fullmatch(call.id)
+        and FUNCTION_NAME.fullmatch(call.name)
+        and is_object(call.arguments)
+        for call in calls
+    ):
+        return False
+    return len({call.id for call in calls}) == len(calls)
 
 
 def _sendable(call: ToolCall, call_id: str) -> ToolCall:

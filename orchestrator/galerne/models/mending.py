@@ -61,6 +61,8 @@ def mended(reply: ChatReply, offered: Offered) -> ChatReply:
     if parsed.tried and not (calls and parsed.among_prose):
         calls += _new(tool_calls(parsed, _ids(reply.id, parsed, len(calls))), calls)
         readings.append(parsed)
+    if not (calls or readings or offered.must_call) and parsed.content == message.content:
+        return reply  # words alone, as most answers are
     complaints = [reply.complaint, *(one.complaint(offered.names) for one in readings)]
     if offered.must_call and not calls and not any(complaints):
         complaints.append(f"you must call a tool; there are: {', '.join(sorted(offered.names))}")

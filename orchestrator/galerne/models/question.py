@@ -7,43 +7,42 @@ server or the model can do no better, tools (`prompted.py`) and the schema of th
 journaled as it was; its calls are mended (`mending.py`) and get the tools' own names.
 """
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from importlib import import_module
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from galerne.errors import ModelError
-from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest, ToolSchema
+from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest
 from galerne.models.conversation import obey_rules
 from galerne.models.dialects import Asked
 from galerne.models.mending import Hearing, Offered, mended
-from galerne.models.names import ToolNames
 from galerne.models.output import asked_for, valued
 from galerne.models.prompted import prompted
 from galerne.models.tokens import ESTIMATE, Prompt
+from galerne.models.toolset import fault_of, toolset
 from galerne.models.ways import Ways
-from galerne.models.wire import encode
 from galerne.settings import RoleSettings
-
-_DRAFT_7 = "http://json-schema.org/draft-07/schema#"
-_OFFERS = 256  # as many sets of tools as one process has on offer
-_SCHEMAS = 1024  # as many tools as one process meets
-_decode_tools = msgspec.json.Decoder(tuple[ToolSchema, ...]).decode
 
 
 class Question:
     """What one call of `ask` asks, the same each time that it is sent."""
 
-    __slots__ = ("_names", "_offered", "key", "prompt", "request")
+    __slots__ = ("_offered", "key", "prompt", "request", "tools")
 
     def __init__(self, request: ChatRequest, key: str | None) -> None:
         """Raises ModelError where the conversation, the tools or the schema cannot be sent."""
-        self._names = _names_on_offer(encode(request.tools))
-        self._offered = Offered.of(request.tools, request.tool_choice)
+        self.tools = toolset(request.tools)
+        self._offered = (
+            self.tools.offered
+            if request.tool_choice == "auto"
+            else Offered.of(request.tools, request.tool_choice)
+        )
         _check_output(request.output)
-        self.request = msgspec.structs.replace(request, messages=obey_rules(request.messages))
+        messages = obey_rules(request.messages)
+        if messages is not request.messages:
+            request = msgspec.structs.replace(request, messages=messages)
+        self.request = request
         self.key = key
         self.prompt = Prompt(self.request.messages)
         """What fits into the model's context; all of it until somebody has looked."""
@@ -66,7 +65,7 @@ class Question:
             messages=self._put(self.prompt.messages, ways, enforced=enforced),
             max_tokens=self.prompt.max_tokens or request.max_tokens or settings.max_tokens,
             temperature=settings.temperature if warmth is None else warmth,
-            tools=() if ways.prompted else request.tools,
+            tools=() if ways.prompted else self.tools.wire,
             tool_choice="auto" if ways.prompted else request.tool_choice,
             seed=request.seed,
             stream=stream,
@@ -87,7 +86,7 @@ class Question:
         output = self.request.output
         if output is not None and not reply.message.tool_calls and not reply.complaint:
             return valued(reply, output)
-        calls = self._names.own_calls(reply.message.tool_calls)
+        calls = self.tools.names.own_calls(reply.message.tool_calls)
         if calls is reply.message.tool_calls:
             return reply
         message = msgspec.structs.replace(reply.message, tool_calls=calls)
@@ -113,42 +112,6 @@ class Question:
 
 def _check_output(schema: dict[str, Any] | None) -> None:
     """Raise ModelError where the schema of the answer is none."""
-    fault = _fault_of(encode(schema)) if schema is not None else ""
+    fault = fault_of(schema) if schema is not None else ""
     if fault:
         raise ModelError(f"`output` is no JSON Schema of draft 7 ({fault}); correct it")
-
-
-@lru_cache(maxsize=_OFFERS)
-def _names_on_offer(encoded: bytes) -> ToolNames:
-    """The names of the tools, once checked: the same ones come with every question of a task.
-
-    Raises ModelError where a name or a schema cannot be sent.
-    """
-    tools = _decode_tools(encoded)
-    names = ToolNames(tool.name for tool in tools)
-    _check_parameters(tools)
-    return names
-
-
-def _check_parameters(tools: Sequence[ToolSchema]) -> None:
-    """Raise ModelError where a tool's parameters are no schema: the hosted API refuses them all."""
-    for tool in tools:
-        fault = _fault_of(encode(tool.parameters))
-        if fault:
-            raise ModelError(
-                f"the parameters of the tool {tool.name[:80]!r} are no JSON Schema of draft 7 "
-                f"({fault}); correct them"
-            )
-
-
-@lru_cache(maxsize=_SCHEMAS)
-def _fault_of(parameters: bytes) -> str:
-    """What is wrong with a schema; empty where nothing is. Read by draft 7 whatever it names."""
-    # Late: half of what `galerne --help` may take.
-    library: Any = import_module("jsonschema_rs")
-    schema: dict[str, Any] = msgspec.json.decode(parameters)
-    try:
-        library.meta.validate({**schema, "$schema": _DRAFT_7})
-    except library.ValidationError as error:
-        return " ".join(str(error.message).split())[:200]
-    return ""

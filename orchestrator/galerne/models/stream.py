@@ -155,11 +155,10 @@ class ReplyStream:
         self._answered = True
         if choice.finish_reason:
             said.finish = choice.finish_reason
-        return self._add_delta(choice.delta or choice.message)
+        delta = choice.delta or choice.message
+        return self._add_delta(delta) if delta is not None else ""
 
-    def _add_delta(self, delta: Message | None) -> str:
-        if delta is None:
-            return ""
+    def _add_delta(self, delta: Message) -> str:
         if delta.tool_calls:
             for piece in delta.tool_calls:
                 self._calls.add(piece)

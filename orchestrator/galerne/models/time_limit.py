@@ -1,4 +1,7 @@
-"""How long a call of a model may take: as a whole, and between two pieces of a stream."""
+"""How long a streamed answer may take: as a whole, and between two pieces.
+
+aiohttp's limits know no first piece, for which a model may need far longer than for the next.
+"""
 
 import math
 import time

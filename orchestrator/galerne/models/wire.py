@@ -93,7 +93,7 @@ class WireRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     """The body of `POST /v1/chat/completions`."""
 
     model: str
-    messages: tuple[WireMessage, ...]
+    messages: tuple[WireMessage | ChatMessage, ...]
     max_tokens: int
     temperature: float
     tools: tuple[WireTool, ...] = ()
@@ -185,7 +185,7 @@ decode_models = msgspec.json.Decoder(ModelList).decode
 _decode_text = msgspec.json.Decoder(str).decode
 
 
-def wire_messages(messages: Sequence[ChatMessage]) -> tuple[WireMessage, ...]:
+def wire_messages(messages: Sequence[ChatMessage]) -> tuple[WireMessage | ChatMessage, ...]:
     """The turns of a conversation that has passed `conversation.obey_rules`, as sent."""
     return tuple([_message(message) for message in messages])
 
@@ -197,13 +197,9 @@ def wire_tools(tools: Sequence[ToolSchema]) -> tuple[WireTool, ...]:
 
 def text_of(content: str | list[Part | str] | None) -> str:
     """The text of a content field: null is empty, text parts are joined, thinking is left out."""
-    match content:
-        case str():
-            return content
-        case None:
-            return ""
-        case _:
-            return "".join(_part_text(part) for part in content)
+    if isinstance(content, str):
+        return content
+    return "".join(_part_text(part) for part in content) if content else ""
 
 
 def arguments_text(raw: msgspec.Raw) -> str:
@@ -228,8 +224,10 @@ def _named(tool: ToolSchema) -> ToolSchema:
     return tool if name == tool.name else msgspec.structs.replace(tool, name=name)
 
 
-def _message(message: ChatMessage) -> WireMessage:
-    calls = tuple([_call(call) for call in message.tool_calls]) if message.tool_calls else ()
+def _message(message: ChatMessage) -> WireMessage | ChatMessage:
+    if message.content and not message.tool_calls:
+        return message  # the journal's form is the wire's, as long as nothing is empty
+    calls = tuple([_call(call) for call in message.tool_calls])
     return WireMessage(message.role, message.content, calls, message.tool_call_id, message.name)
 
 

@@ -186,7 +186,7 @@ def test_a_question_with_tools_is_valid_or_refused_for_its_names(
         assert alike or asks_nothing(history)
         return
     asked = question.asked(RoleSettings(), Ways(usage=False), stream=False)
-    validated(asked.messages, asked.tools)
+    validated(asked.messages, [tool.function for tool in asked.tools])
 
 
 @pytest.mark.parametrize(

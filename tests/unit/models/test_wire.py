@@ -9,7 +9,7 @@ from galerne.messages.chat import ChatMessage, ChatRequest, ToolCall, ToolSchema
 from galerne.models.dialects import Asked, dialect_named
 from galerne.models.question import Question
 from galerne.models.ways import Ways
-from galerne.models.wire import decode_completion
+from galerne.models.wire import decode_completion, wire_tools
 from galerne.settings import RoleSettings
 
 USER = ChatMessage("user", "Hi")
@@ -22,7 +22,7 @@ def sent(request: ChatRequest, **options: Any) -> dict[str, Any]:
         messages=request.messages,
         max_tokens=100,
         temperature=0.0,
-        tools=request.tools,
+        tools=wire_tools(request.tools),
         tool_choice=request.tool_choice,
         **options,
     )

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from galerne.errors import GalerneError, ModelError
-from galerne.messages.chat import ChatMessage, OneTool, ToolChoice, ToolSchema
+from galerne.messages.chat import ChatMessage, OneTool, ToolChoice
 from galerne.models.catalogue import BackEnd
 from galerne.models.endpoint import Endpoint
 from galerne.models.mapping import Wording, refusal
@@ -31,7 +31,6 @@ from galerne.models.wire import (
     WireTool,
     encode,
     wire_messages,
-    wire_tools,
 )
 
 Spoken = Literal["mistral", "vllm", "ollama", "llamacpp", "openai"]
@@ -49,7 +48,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     messages: Sequence[ChatMessage]
     max_tokens: int
     temperature: float
-    tools: Sequence[ToolSchema] = ()
+    tools: Sequence[WireTool] = ()
     tool_choice: ToolChoice = "auto"
     seed: int | None = None
     stream: bool = False
@@ -127,13 +126,14 @@ class Dialect(ABC):
     def _offer(self, asked: Asked) -> Offer:
         choice = asked.tool_choice
         if isinstance(choice, OneTool):
-            if all(choice.name != tool.name for tool in asked.tools):
+            name = sendable(choice.name)
+            if all(name != tool.function.name for tool in asked.tools):
                 raise ModelError(
                     f"the model must call {choice.name[:80]!r}, which is not on offer; add that "
                     "tool to the request"
                 )
-            choice = OneTool(sendable(choice.name))
-        return self.offer(wire_tools(asked.tools), choice) if asked.tools else Offer()
+            choice = OneTool(name)
+        return self.offer(asked.tools, choice) if asked.tools else Offer()
 
 
 def only(tools: Sequence[WireTool], name: str) -> tuple[WireTool, ...]:

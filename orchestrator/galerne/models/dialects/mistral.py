@@ -38,6 +38,8 @@ class MistralDialect(Dialect):
 
     def body(self, asked: Asked, offer: Offer) -> WireRequest:
         generic = super().body(asked, offer)
+        if generic.seed is None and generic.stream_options is None:
+            return generic
         return msgspec.structs.replace(
             generic, seed=None, random_seed=asked.seed, stream_options=None
         )

@@ -13,7 +13,7 @@ from galerne.messages.chat import ChatMessage, ToolCall, ToolChoice, ToolSchema
 from galerne.models.dialects import Asked
 from galerne.models.doctor.exchange import Ask
 from galerne.models.doctor.patient import Patient
-from galerne.models.wire import encode
+from galerne.models.wire import encode, wire_tools
 
 ANSWER = 64
 """Tokens of an answer that may hold a call."""
@@ -61,7 +61,7 @@ def chat(
             messages=messages,
             max_tokens=most,
             temperature=0.0,
-            tools=tools,
+            tools=wire_tools(tools),
             tool_choice=choice,
             stream=stream,
             usage=usage,

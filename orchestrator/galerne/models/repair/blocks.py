@@ -22,6 +22,10 @@ _NAMED: Final = re.compile(
     r"([\"'`]?[^\W\d](?:[\w./-]|\\_){0,99}[\"'`]?)"
     r"(?:\[CALL_ID\]\s*+([A-Za-z0-9_-]*+))?\s{0,64}+(\[ARGS\]\s*+)?(?=\{)"
 )
+_BEGINS: Final = re.compile(
+    r"\s*+[{\[]|\s*+[\"'`]?[^\W\d](?:[\w./-]|\\_){0,99}[\"'`]?\s{0,64}+[\[({]|\s*+#"
+)
+"""What every block begins with, at the least: most texts are found to be none by it."""
 _STRAY: Final = re.compile(r"[\]})\s]*+")
 _END: Final = re.compile(r"\s*+(?:(?:</s>|<\|im_end\|>|<\|eot_id\|>)\s*+)*")
 
@@ -87,7 +91,7 @@ def whole_block(
     count where at least one has a name that was offered.
     """
     reader = Reader(text, at, end)
-    block = read_block(reader)
+    block = read_block(reader) if _BEGINS.match(text, at, reader.end) else None
     if block is None or block.rest or any(call.bare for call in block.calls):
         return None
     return block if _ends_with(block, reader) and _believable(block.calls, known) else None

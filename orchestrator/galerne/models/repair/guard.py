@@ -23,6 +23,8 @@ from galerne.models.repair.parsed import Parsed
 _MARKS: Final = (*BEGINNINGS, FENCE)
 _MARKER: Final = re.compile("|".join(re.escape(mark) for mark in BEGINNINGS))
 _MARKER_OR_FENCE: Final = re.compile("|".join(re.escape(mark) for mark in _MARKS))
+_MAY_MARK: Final = re.compile(f"[{re.escape(''.join({mark[0] for mark in _MARKS}))}]")
+"""What each mark begins with: most pieces of a stream have none of it."""
 _CALL: Final = re.compile(r"[{\[]|[\"'`]?[^\W\d][\w./-]*+(?:\\_[\w./-]*+)*+[\"'`]?(?:[(\[]|\s*+\{)")
 _MAY_BE_CALL: Final = re.compile(r"[\"'`]?(?:[^\W\d][\w./-]*+(?:\\[\w./-]*+)*+[\"'`]?\s*+)?")
 _LONGEST_HEAD: Final = 300
@@ -93,6 +95,9 @@ class LeakGuard:
 
     def _open(self, piece: str, shown: list[str]) -> str:
         text = self._undecided + piece
+        if not _MAY_MARK.search(text):
+            self._show(text, shown)
+            return ""
         mark = _MARKER_OR_FENCE.search(text)
         if mark is None:
             length = _beginning_at_end(text)

@@ -21,6 +21,8 @@ _SHORTEST_CUT: Final = len("[TOOL_")
 
 def has_marker(text: str) -> bool:
     """Whether a marker stands in `text`, be it the beginning of Mistral's at its end."""
+    if "[" not in text and "<" not in text:
+        return False
     return MARKER.search(text) is not None or bool(cut_marker(text))
 
 

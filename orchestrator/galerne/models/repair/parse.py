@@ -5,6 +5,7 @@ argument. Without a tool on offer no bare text is a call; a marker's markup is t
 same.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
@@ -16,6 +17,8 @@ from galerne.models.repair.names import offered
 from galerne.models.repair.parsed import Parsed
 from galerne.models.repair.written import Parameters, Settled
 
+_MAY_CALL: Final = re.compile(r"[\[({<]")
+"""There is no call without one of these."""
 _NOTHING: Final[Mapping[str, Sequence[str]]] = {}
 
 
@@ -26,7 +29,7 @@ def parse_calls(text: str, known: Collection[str], parameters: Parameters = _NOT
     names of a tool's parameters in the order of its schema; without it a value that has no name
     makes a call broken. Raises nothing, whatever the text is.
     """
-    if not text or text.isspace():  # beside native calls there is most often nothing
+    if not _MAY_CALL.search(text):  # the words of a person, or nothing beside native calls
         return Parsed(text)
     settled = Settled(known, parameters)
     if known and (block := _whole(text, known)):

@@ -26,6 +26,10 @@ _GROWN = 0.95
 """Some leave out what a model thought in earlier turns."""
 _REMEMBERED = 1024
 """Prompts; of each a hash and a number."""
+_LOOKED_BACK = 64
+"""Turns by which a conversation may have grown since it was last counted."""
+_LETTERS = 4
+"""No less than `at_least`, and without a look at the text."""
 
 Size = Callable[[str], int]
 
@@ -40,7 +44,7 @@ class PromptWatch:
         self.counts_all = True
         """Whether the counts say how much was read, as far as is known."""
 
-    def unread(self, messages: Sequence[ChatMessage], tools: bytes, counted: int) -> int | None:
+    def unread(self, messages: tuple[ChatMessage, ...], tools: bytes, counted: int) -> int | None:
         """How many tokens `messages` have at least, where fewer were surely read; else None.
 
         `counted` is the server's `prompt_tokens`, 0 where it gave none; `tools` is any encoding of
@@ -49,31 +53,39 @@ class PromptWatch:
         if counted <= 0:
             return None
         self.largest = max(self.largest, counted)
-        chain = _chain(messages, tools)
-        if counted >= self._least(messages, chain, _quarter):  # so it mostly is, and soon found
-            self._remember(chain[-1], counted)
+        known = hash(tools)
+        if counted >= self._least(messages, known, len, _LETTERS):  # so it mostly is, and at once
+            self._remember(hash((known, messages)), counted)
             return None
-        least = self._least(messages, chain, at_least)
+        least = self._least(messages, known, at_least)
         if counted >= least:
-            self._remember(chain[-1], counted)
+            self._remember(hash((known, messages)), counted)
             return None
         if self.counts_all and self._cannot_be_cut(messages, tools, counted):
             self.counts_all = False
         return least if self.counts_all else None
 
-    def _least(self, messages: Sequence[ChatMessage], chain: Sequence[int], size: Size) -> int:
-        """The tokens of the whole conversation, by its words or by what was counted before."""
-        certain = int(_CERTAIN * sum([size(turn.content) for turn in messages]))
-        return max(certain, self._grown(messages, chain, size))
+    def _least(
+        self, messages: tuple[ChatMessage, ...], tools: int, size: Size, units: int = 1
+    ) -> int:
+        """The tokens of the whole conversation, by its words or by what was counted before.
 
-    def _grown(self, messages: Sequence[ChatMessage], chain: Sequence[int], size: Size) -> int:
+        `size` counts a text in `units` of a token.
+        """
+        certain = int(_CERTAIN * sum([size(turn.content) for turn in messages])) // units
+        return max(certain, self._grown(messages, tools, size, units))
+
+    def _grown(self, messages: tuple[ChatMessage, ...], tools: int, size: Size, units: int) -> int:
         """By the longest beginning of this conversation that was counted before."""
-        for length in range(len(messages), 0, -1):
-            before = self._counts.get(chain[length - 1])
+        end = len(messages)
+        for length in range(end, max(0, end - _LOOKED_BACK), -1):
+            if length < end and messages[length].role != "assistant":
+                continue  # nobody has answered there
+            before = self._counts.get(hash((tools, messages[:length])))
             if before is not None:
                 new = messages[length:]
                 said = sum(size(turn.content) for turn in new if turn.role != "assistant")
-                return int(_GROWN * (before + said))
+                return int(_GROWN * (before + said // units))
         return 0
 
     def _remember(self, prompt: int, counted: int) -> None:
@@ -89,18 +101,3 @@ class PromptWatch:
             return True
         kept = [turn for turn in messages if turn.role == "system"] + list(messages[-1:])
         return counted < min(SMALLEST_CONTEXT // 2, sum(at_least(turn.content) for turn in kept))
-
-
-def _quarter(text: str) -> int:
-    """No less than `at_least`, and without a look at the text."""
-    return len(text) // 4
-
-
-def _chain(messages: Sequence[ChatMessage], tools: bytes) -> list[int]:
-    """For each beginning of the conversation a hash of it; good inside one process."""
-    so_far = hash(tools)
-    chain: list[int] = []
-    for message in messages:
-        so_far = hash((so_far, message))
-        chain.append(so_far)
-    return chain

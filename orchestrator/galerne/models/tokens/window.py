@@ -22,7 +22,6 @@ from galerne.models.tokens.counting import ESTIMATE, Counter, bytes_of
 from galerne.models.tokens.exact import can_count, exact
 from galerne.models.tokens.fitting import Fitted, fit
 from galerne.models.tokens.truncation import PromptWatch
-from galerne.models.wire import encode
 from galerne.settings import RoleSettings
 
 log = get_logger("galerne.models")
@@ -69,21 +68,23 @@ class Window:
         model = self._model(dialect)
         return (model.context if model is not None else None) or UNKNOWN
 
-    async def fit(self, request: ChatRequest, dialect: Dialect, reserved: int = 0) -> Prompt:
+    async def fit(
+        self, request: ChatRequest, tools: bytes, dialect: Dialect, reserved: int = 0
+    ) -> Prompt:
         """What may be sent of `request`, whose messages have passed `obey_rules`.
 
-        `reserved` tokens are left free for what is added to it in words.
+        `tools` are its tools, encoded; `reserved` tokens are left free for what is added to it in
+        words.
         Raises ModelError where it surely cannot be made to fit.
         """
         context = self.context(dialect)
         answer = min(request.max_tokens or self._settings.max_tokens, max(1, context // 2))
-        fitted = await self._fitted(request, context - answer - reserved, answer, dialect)
-        return Prompt(
-            messages=fitted.messages,
-            tools=encode(request.tools),
-            max_tokens=answer,
-            notices=(_cut_notice(context, fitted),) if fitted.is_cut else (),
-        )
+        room = context - answer - reserved
+        if bytes_of(request.messages, tools, len(request.tools)) <= room:
+            return Prompt(request.messages, tools, answer)
+        fitted = await self._fitted(request, room, answer, dialect)
+        notices = (_cut_notice(context, fitted),) if fitted.is_cut else ()
+        return Prompt(fitted.messages, tools, answer, notices)
 
     def heard(self, prompt: Prompt, reply: ChatReply, dialect: Dialect) -> ChatReply:
         """`reply` with what there is to say about how much of `prompt` was read."""
@@ -99,8 +100,6 @@ class Window:
         self, request: ChatRequest, room: int, answer: int, dialect: Dialect
     ) -> Fitted:
         messages, tools = request.messages, request.tools
-        if (size := bytes_of(messages, tools)) <= room:
-            return Fitted(messages, size)
         most = self._stated(dialect) - answer
         cut = partial(fit, messages, tools, room, excerpts=request.excerpts, most=most)
         model = self._model(dialect)

@@ -22,6 +22,7 @@ from galerne.models.tokens import (
     exact,
 )
 from galerne.models.tokens.counting import bytes_of
+from galerne.models.wire import encode
 from unit.models.tokens.conversations import PROSE, TOOL, dialogue, histories
 
 DATA = Path(__file__).parents[5] / "shared" / "data" / "bfcl"
@@ -166,7 +167,7 @@ def test_the_sum_of_the_turns_is_no_less_than_the_template_makes(
         counter = exactly(tokenizer)
         whole = counter.prompt(history, tools)
         assert whole <= Counter(counter.text).prompt(history, tools)
-        assert whole <= bytes_of(history, tools)
+        assert whole <= bytes_of(history, encode(tools), len(tools))
 
 
 def test_a_template_that_cannot_write_a_conversation_still_has_its_sum() -> None:

@@ -10,6 +10,7 @@ from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest, TokenUsag
 from galerne.models.dialects import Dialect, dialect_named
 from galerne.models.endpoint import Endpoint
 from galerne.models.tokens import ESTIMATE, Prompt, Window, window
+from galerne.models.wire import encode
 from galerne.settings import RoleSettings
 from unit.models.tokens.conversations import SYSTEM, TOOL, dialogue, words
 
@@ -57,14 +58,14 @@ def test_the_setting_wins() -> None:
 async def test_an_answer_has_its_length_or_half_of_the_context() -> None:
     request = ChatRequest(dialogue(10))
     one = window_of(model="m", context=4096, max_tokens=1000)
-    assert (await one.fit(request, GENERIC)).max_tokens == 1000
+    assert (await one.fit(request, encode(request.tools), GENERIC)).max_tokens == 1000
     greedy = msgspec.structs.replace(request, max_tokens=9000)
-    assert (await one.fit(greedy, GENERIC)).max_tokens == 2048
+    assert (await one.fit(greedy, encode(greedy.tools), GENERIC)).max_tokens == 2048
 
 
 async def test_what_fits_goes_out_as_it_is() -> None:
     request = ChatRequest(dialogue(10, 200), (TOOL,))
-    prompt = await window_of(model="mistral-7b").fit(request, GENERIC)
+    prompt = await window_of(model="mistral-7b").fit(request, encode(request.tools), GENERIC)
     assert prompt.messages is request.messages
     assert prompt.notices == ()
 
@@ -74,7 +75,7 @@ async def test_what_is_cut_is_said(model: str) -> None:
     """Exactly counted or not."""
     one = window_of(model=model, context=4096, max_tokens=1000)
     request = ChatRequest(dialogue(*[400] * 30), (TOOL,))
-    prompt = await one.fit(request, GENERIC)
+    prompt = await one.fit(request, encode(request.tools), GENERIC)
     notice = "to fit the context of 4,096 tokens, results were shortened and earlier turns left out"
     assert prompt.notices == (notice,)
     assert one.heard(prompt, answer(2000), GENERIC).notices == (notice,)
@@ -85,9 +86,13 @@ async def test_an_exact_count_leaves_more(monkeypatch: pytest.MonkeyPatch) -> No
     request = ChatRequest(dialogue(2300), (TOOL,))
     settings = {"model": "mistral-7b", "context": 4096, "max_tokens": 1000}
     assert ESTIMATE.prompt(request.messages, request.tools) > 3096
-    assert (await window_of(**settings).fit(request, GENERIC)).messages == request.messages
+    assert (
+        await window_of(**settings).fit(request, encode(request.tools), GENERIC)
+    ).messages == request.messages
     monkeypatch.setattr(window, "can_count", _no_counter)
-    assert (await window_of(**settings).fit(request, GENERIC)).messages != request.messages
+    assert (
+        await window_of(**settings).fit(request, encode(request.tools), GENERIC)
+    ).messages != request.messages
 
 
 def _no_counter(_: str | None) -> bool:
@@ -122,7 +127,7 @@ async def test_what_was_cut_once_is_kept_shorter_from_then_on() -> None:
     one = window_of(model="mistral", max_tokens=100)
     one.heard(long_prompt(), answer(3900), OLLAMA)
     assert one.context(OLLAMA) == 4096
-    prompt = await one.fit(ChatRequest(dialogue(*[400] * 30)), OLLAMA)
+    prompt = await one.fit(ChatRequest(dialogue(*[400] * 30)), b"[]", OLLAMA)
     assert ESTIMATE.prompt(prompt.messages) < 2 * 3996
     assert one.heard(prompt, answer(3100), OLLAMA).notices == prompt.notices
 
