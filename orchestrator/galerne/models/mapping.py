@@ -41,6 +41,8 @@ _SENTENCE = 400
 _DEPTH = 6
 _REDIRECTS = range(300, 400)
 _ERRORS = range(400, 600)
+_CODES = ("code", "status", "status_code", "raw_status_code")
+_LONGEST_PAUSE = 3600.0  # seconds; who asks for more is asked again after an hour
 _TRANSIENT = frozenset({408, 409, 425, 429, 529})
 _CAPACITY = re.compile(
     r"capacity (is |was )?exceeded|over capacity|overloaded|rate.?limit|too many requests",
@@ -208,14 +210,17 @@ def too_long(endpoint: Endpoint, limit: int) -> BadAnswerError:
 
 
 def retry_after(value: str | None, now: float) -> float | None:
-    """Seconds to wait: from a number of seconds or an HTTP date; None where nothing usable."""
+    """Seconds to wait, an hour at most: from a number of seconds or an HTTP date.
+
+    None where nothing usable. The limit is for headers that lie: the pause is the whole fleet's.
+    """
     if value is None:
         return None
     try:
         seconds = float(value)
     except ValueError:
         seconds = _seconds_until(value, now)
-    return max(seconds, 0.0) if math.isfinite(seconds) else None
+    return min(max(seconds, 0.0), _LONGEST_PAUSE) if math.isfinite(seconds) else None
 
 
 def said(body: bytes) -> str:
@@ -276,11 +281,22 @@ def _stated_status(body: bytes) -> int:
         value: Any = msgspec.json.decode(body)
     except UNDECODABLE:
         value = None
-    match value:
-        case {"error": {"code": int(code)}} | {"code": int(code)} if code in _ERRORS:
+    fields = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    inner: Any = fields.get("error")
+    places = (cast("dict[str, Any]", inner), fields) if isinstance(inner, dict) else (fields,)
+    codes = (_status_in(place.get(name)) for place in places for name in _CODES)
+    return next(filter(None, codes), HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _status_in(code: Any) -> int | None:
+    """The status that a code is, be it written as text; None where it is a code of another kind."""
+    match code:
+        case str():
+            return next((status for status in _ERRORS if code == str(status)), None)
+        case int() if code in _ERRORS:
             return code
         case _:
-            return HTTPStatus.INTERNAL_SERVER_ERROR
+            return None
 
 
 def _phrase(status: int) -> str:
@@ -298,7 +314,7 @@ def _seconds_until(date: str, now: float) -> float:
     """NaN where `date` is no HTTP date."""
     try:
         moment = parsedate_to_datetime(date)
-    except ValueError:
+    except (ValueError, OverflowError):
         return math.nan
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -144,6 +144,10 @@ def test_a_template_error_is_permanent_even_as_500() -> None:
         ("Mon, 12 Jan 1970 13:46:50 GMT", 10.0),
         ("Mon, 12 Jan 1970 13:46:50 -0000", 10.0),
         ("Mon, 12 Jan 1970 13:46:30 GMT", 0.0),
+        ("Mon, 12 Jan 1970 13:46:50 +99999999999999", None),
+        ("Mon, 99999999999999999999 Jan 1970 13:46:50 GMT", None),
+        ("1e300", 3600.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 3600.0),
     ],
 )
 def test_retry_after_in_seconds_or_as_a_date(value: str | None, seconds: float | None) -> None:

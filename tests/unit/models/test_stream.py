@@ -261,6 +261,10 @@ ERRORS: list[tuple[bytes, type[GalerneError]]] = [
     (b'data: {"error": {"message": "no such tool", "code": 400}}\n\n', ModelError),
     (b'data: {"error": {"message": "slower", "code": 429}}\n\n', RateLimitedError),
     (b'data: {"object": "error", "message": "too long", "code": 400}\n\n', ModelError),
+    (b'data: {"error": {"message": "slower", "code": "429"}}\n\n', RateLimitedError),
+    (b'data: {"error": {"message": "no key", "status": 401}}\n\n', ModelError),
+    (b'data: {"error": {"message": "no", "code": ["x"]}, "status_code": 400}\n\n', ModelError),
+    (b'data: {"object": "error", "code": "1300", "raw_status_code": 429}\n\n', RateLimitedError),
     (b'error: {"error": {"message": "failed to decode, try again"}}\n\n', TransientError),
     (b'data: {"error": "plain words"}\n\n', TransientError),
 ]
