@@ -7,8 +7,8 @@ The hosted API has changed the names twice, and all three forms are in recording
     x-ratelimitbysize-limit-minute: 500000       tokens; the requests are not told
 
 Gateways that follow the IETF's draft send `ratelimit-policy: "name";q=10;w=1`, or `10;w=1` in
-older versions of it. vLLM, Ollama and llama.cpp send nothing. Limits by the month are left
-out: to spread a month's tokens evenly over its seconds would help nobody.
+older versions of it, several with commas. vLLM, Ollama and llama.cpp send nothing. Limits by the
+day or the month are left out: to spread a month's tokens evenly over its seconds would help nobody.
 """
 
 import re
@@ -21,8 +21,9 @@ _LIMIT = re.compile(
     r"x-ratelimit-limit-(req|requests|tokens)-(?:(\d{1,4})-)?(second|minute)", re.IGNORECASE
 )
 _BY_SIZE = re.compile(r"x-ratelimitbysize-limit-(second|minute)", re.IGNORECASE)
-_POLICY = re.compile(r"(?:;\s*q=|^\s*)(\d{1,9})\b[^,]*?;\s*w=(\d{1,5})\b")
+_POLICY = re.compile(r"(?:;\s*q=|(?:^|,)\s*)(\d{1,9})\b[^,]*?;\s*w=(\d{1,5})\b")
 
+_LONGEST_WINDOW = 3600.0  # seconds
 _DIGITS = 12  # more are no limit at all
 
 
@@ -46,8 +47,9 @@ def told(headers: Mapping[str, str]) -> Told:
             kind.extend(_per_second(value, window))
         elif found := _BY_SIZE.fullmatch(name):
             tokens.extend(_per_second(value, _SECONDS[found[1].lower()]))
-        elif name.lower() == "ratelimit-policy" and (found := _POLICY.search(value)):
-            requests.extend(_per_second(found[1], float(found[2])))
+        elif name.lower() == "ratelimit-policy":
+            for policy in _POLICY.finditer(value):
+                requests.extend(_per_second(policy[1], float(policy[2])))
     return Told(min(requests, default=None), min(tokens, default=None))
 
 
@@ -57,7 +59,7 @@ def _per_second(value: str, window: float) -> list[float]:
         not (text.isascii() and text.isdigit())
         or len(text) > _DIGITS
         or not int(text)
-        or not window
+        or not 0.0 < window <= _LONGEST_WINDOW
     ):
         return []
     return [int(text) / window]

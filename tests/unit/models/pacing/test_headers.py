@@ -26,6 +26,9 @@ DATA = Path(__file__).parents[5] / "shared" / "data"
         ({"x-ratelimit-remaining-req-minute": "3"}, Told()),
         ({"ratelimit-policy": '"default";q=10;w=1'}, Told(10.0)),
         ({"RateLimit-Policy": "100;w=60"}, Told(100 / 60)),
+        ({"RateLimit-Policy": "100;w=60, 10;w=1, 5000;w=86400"}, Told(100 / 60)),
+        ({"ratelimit-policy": '"day";q=5000;w=86400, "burst";q=10;w=1'}, Told(10.0)),
+        ({"ratelimit-policy": '"day";q=1;w=99999'}, Told()),
         ({"x-ratelimit-limit-req-minute": "many"}, Told()),
         ({"x-ratelimit-limit-req-minute": "0"}, Told()),
         (
