@@ -26,8 +26,11 @@ from galerne.models.wire import (
     text_of,
 )
 
-_CUT = frozenset({"length", "model_length"})
-_WAS_CUT = "was cut before its end by the limit of tokens for one answer; write less at once"
+_LIMITED = frozenset({"length", "model_length", "max_tokens"})
+_CUT = _LIMITED | {"content_filter", "abort", "cancelled", "insufficient_system_resource"}
+_WAS_CUT = "was cut before its end"
+_BY_LIMIT = f"{_WAS_CUT} by the limit of tokens for one answer; write less at once"
+_MOST_TOKENS = 2**53 - 1  # what JSON carries exactly everywhere; no answer has as many
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -83,11 +86,12 @@ def finished(said: Said, endpoint: Endpoint) -> ChatReply:
     if said.finish == "error":
         raise BadAnswerError(f"{endpoint} broke its answer off with an error; ask again")
     may_be_cut = said.finish is None or said.finish in _CUT
+    how = _BY_LIMIT if said.finish is None or said.finish in _LIMITED else _WAS_CUT
     calls: list[ToolCall] = []
     cut: list[str] = []
     for position, call in enumerate(said.calls):
         if may_be_cut and not is_object(call.arguments):
-            cut.append(f"your call of {repr(call.name[:64]) if call.name else 'a tool'} {_WAS_CUT}")
+            cut.append(f"your call of {repr(call.name[:64]) if call.name else 'a tool'} {how}")
         elif not call.name:
             raise BadAnswerError(f"{endpoint} made a tool call without a name; ask again")
         else:
@@ -97,10 +101,15 @@ def finished(said: Said, endpoint: Endpoint) -> ChatReply:
         message=ChatMessage("assistant", said.text, tuple(calls)),
         model=said.model or endpoint.model,
         finish=named_finish(said.finish, has_calls=bool(calls)),
-        usage=TokenUsage(usage.prompt_tokens or 0, usage.completion_tokens or 0),
+        usage=TokenUsage(_counted(usage.prompt_tokens), _counted(usage.completion_tokens)),
         id=said.id,
         complaint="; ".join(cut),
     )
+
+
+def _counted(tokens: int | None) -> int:
+    """A count that accounts can hold: one below zero would give a job money back."""
+    return min(max(tokens or 0, 0), _MOST_TOKENS)
 
 
 def is_object(arguments: str) -> bool:

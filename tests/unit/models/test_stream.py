@@ -205,6 +205,22 @@ def test_a_cut_call_is_never_handed_out(finish: str | None, arguments: str) -> N
     assert (streamed.message, streamed.complaint) == (whole.message, whole.complaint)
 
 
+@pytest.mark.parametrize("finish", ["max_tokens", "content_filter", "abort"])
+def test_a_call_that_a_server_stopped_is_not_one_without_arguments(finish: str) -> None:
+    calls = [{"id": "a", "function": {"name": "delete_all", "arguments": ""}}]
+    reply = plain({"tool_calls": calls}, finish)
+    assert reply.message.tool_calls == ()
+    assert reply.complaint.startswith("your call of 'delete_all' was cut before its end")
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"), [(-5, 0), (None, 0), (7, 7), (10**18, 2**53 - 1), (10**30, 2**53 - 1)]
+)
+def test_counts_that_cannot_be_true_are_kept_within_bounds(said: int | None, kept: int) -> None:
+    reply = plain({"content": "So"}, usage={"prompt_tokens": said, "completion_tokens": said})
+    assert reply.usage == TokenUsage(kept, kept)
+
+
 def test_a_whole_call_before_the_limit_counts() -> None:
     calls = [{"id": "a", "function": {"name": "f", "arguments": '{"a": 1}'}}]
     reply = plain({"tool_calls": calls}, "length")
