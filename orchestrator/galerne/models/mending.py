@@ -100,7 +100,11 @@ def _new(found: Sequence[ToolCall], calls: Collection[ToolCall]) -> list[ToolCal
 
 
 def _canonical(arguments: str) -> bytes:
-    return msgspec.json.encode(msgspec.json.decode(arguments), order="deterministic")
+    try:
+        value: object = msgspec.json.decode(arguments)
+    except (msgspec.DecodeError, RecursionError):  # an object, with a number that is too large
+        return arguments.encode()
+    return msgspec.json.encode(value, order="deterministic")
 
 
 def _ids(reply_id: str, parsed: Parsed, before: int) -> Callable[[int], str]:

@@ -66,6 +66,13 @@ def test_a_call_that_needs_nothing_keeps_its_letters() -> None:
     assert mended(reply("", call), OFFERED).message.tool_calls == (call,)
 
 
+@pytest.mark.parametrize("number", ["1e999", "9" * 5000])
+def test_a_number_that_nobody_can_hold_beside_a_call_in_words(number: str) -> None:
+    first = ToolCall("x", "add", f'{{"a": {number}}}')
+    answer = mended(reply('[TOOL_CALLS][{"name": "add", "arguments": {"a": 1}}]', first), OFFERED)
+    assert [call.arguments for call in answer.message.tool_calls] == [first.arguments, '{"a":1}']
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "complaint"),
     [
