@@ -117,6 +117,43 @@ async def test_a_key_is_read_from_its_file_and_a_wrong_one_is_not_repeated(tmp_p
     assert "the key is refused (status 401)" in said.out
 
 
+async def test_a_key_given_for_once_stands_in_place_of_the_file_of_the_settings(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "right").write_text(f"{KEY}\n")
+    (tmp_path / "old").write_text("sk-old\n")
+    async with pretending(Traits(key=KEY)) as server:
+        said = await doctor(
+            tmp_path,
+            server.url,
+            "--quick",
+            "--key-file",
+            "right",
+            GALERNE_EXECUTOR_ENDPOINT=server.url,
+            GALERNE_EXECUTOR_MODEL=MODEL,
+            GALERNE_EXECUTOR_API_KEY_FILE=str(tmp_path / "old"),
+        )
+    assert said.code == 0, said.err
+
+
+async def test_roles_with_different_key_files_are_both_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "right").write_text(f"{KEY}\n")
+    (tmp_path / "old").write_text("sk-old\n")
+    async with pretending(Traits(key=KEY)) as server:
+        variables = {
+            f"GALERNE_{role}_{field}": value
+            for role, file in (("PLANNER", "old"), ("EXECUTOR", "right"))
+            for field, value in (
+                ("ENDPOINT", server.url),
+                ("MODEL", MODEL),
+                ("API_KEY_FILE", str(tmp_path / file)),
+            )
+        }
+        said = await doctor(tmp_path, "--quick", **variables)
+    assert said.code == 1
+    assert said.out.count(MODEL + " at ") == 2
+
+
 async def test_the_key_of_the_settings_goes_to_no_other_address(tmp_path: Path) -> None:
     async with pretending(Traits()) as own, pretending(Traits()) as foreign:
         said = await doctor(

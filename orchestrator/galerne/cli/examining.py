@@ -35,11 +35,11 @@ def targets(
             "no model endpoint is set: name one, as in `galerne doctor http://127.0.0.1:8000/v1`,"
             " or set `endpoint` in [planner] and [executor]"
         )
-    changes: dict[str, str] = {}
+    changes: dict[str, str | None] = {}
     if model is not None:
         changes["model"] = model
     if key_file is not None:
-        changes["api_key"] = _key(key_file)
+        changes |= {"api_key": _key(key_file), "api_key_file": None}
     if not changes:
         return found
     changed = [
@@ -74,10 +74,11 @@ def _at(configured: list[Target], endpoint: str) -> list[Target]:
 
 def _distinct(all_of_them: list[Target]) -> list[Target]:
     """One of each place, model and key, with the roles of all that are alike."""
-    found: dict[tuple[str, str, str | None], Target] = {}
+    found: dict[tuple[str | None, ...], Target] = {}
     for target in all_of_them:
         settings = target.settings
-        place = (Endpoint(settings).url, settings.model, settings.api_key)
+        key = (settings.api_key, settings.api_key_file)
+        place = (Endpoint(settings).url, settings.model, *key)
         before = found.get(place)
         roles = target.roles if before is None else (*before.roles, *target.roles)
         found[place] = Target(settings, roles, target.named)
