@@ -92,9 +92,22 @@ def whole_block(
     """
     reader = Reader(text, at, end)
     block = read_block(reader) if _BEGINS.match(text, at, reader.end) else None
+    if block is not None and block.syntax in {"v11", "v13"}:
+        _read_more(block, reader)
     if block is None or block.rest or any(call.bare for call in block.calls):
         return None
     return block if _ends_with(block, reader) and _believable(block.calls, known) else None
+
+
+def _read_more(block: Block, reader: Reader) -> None:
+    """The calls right behind a named one: a server has taken the markers out from between them."""
+    while not block.stopped:
+        while reader.peek() in {",", ";"}:
+            reader.at += 1
+        more = read_named(reader)
+        if more is None:
+            return
+        block.calls += more.calls
 
 
 def _ends_with(block: Block, reader: Reader) -> bool:

@@ -33,7 +33,8 @@ _CLOSERS: Final = re.compile(
 _STRAY: Final = re.compile(r"[\]}]++")
 _FUNCTION_END: Final = re.compile(r"\s*+</function>")
 _NAME_ONLY: Final = re.compile(
-    r"\s*+([^\W\d][\w./-]*+(?:\\[\w./-]*+)*+)(?P<ended>(?!\[TOOL_CALLS\])\[[\w\]\[]*+)?\s*+"
+    r"\s*+([^\W\d][\w./-]*+(?:\\[\w./-]*+)*+)"
+    r"(?P<ended>(?:(?!\[TOOL_CALLS\])\[\w*+\]?+\w*+)++)?\s*+"
     r"(?=\Z|\[TOOL_CALLS\])"
 )
 _LIST: Final = re.compile(r"\[\s{0,64}\{")
