@@ -7,6 +7,8 @@ and some write it otherwise than it was sent.
 """
 
 import base64
+import html
+import re
 import stat
 from pathlib import Path
 from urllib.parse import quote
@@ -19,6 +21,7 @@ from galerne.settings import RoleSettings
 
 log = get_logger("galerne.models")
 
+_PERCENT = re.compile(r"%[0-9A-F]{2}")
 _LARGEST = 16 * 1024  # bytes; a header's line is no longer anywhere
 
 
@@ -47,7 +50,9 @@ def forms_of(key: str) -> tuple[str, ...]:
         return ()
     quoted = msgspec.json.encode(key).decode()[1:-1]
     encoded = base64.b64encode(key.encode()).decode().rstrip("=")
-    forms = {key, quoted, quoted.replace("/", "\\/"), quote(key, safe=""), encoded}
+    forms = {key, quoted, quoted.replace("/", "\\/"), encoded, html.escape(key)}
+    for written in (quote(key, safe=""), quote(key)):
+        forms |= {written, _PERCENT.sub(lambda sign: sign[0].lower(), written)}
     return tuple(sorted(forms, key=len, reverse=True))
 
 

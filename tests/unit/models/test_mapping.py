@@ -277,11 +277,15 @@ def test_no_traceback_repeats_the_key(error: Exception) -> None:
 def test_an_error_repeats_no_form_of_the_key() -> None:
     endpoint = Endpoint(RoleSettings(endpoint="http://models.test", api_key=KEY_WITH_SIGNS))
     escaped = KEY_WITH_SIGNS.replace("/", "\\/")
-    for told in (KEY_WITH_SIGNS, escaped, quote(KEY_WITH_SIGNS, safe="")):
+    quoted = quote(KEY_WITH_SIGNS, safe="")
+    small = quoted.replace("%2F", "%2f").replace("%2B", "%2b").replace("%3D", "%3d")
+    for told in (KEY_WITH_SIGNS, escaped, quoted, small, quote(KEY_WITH_SIGNS)):
         error = refusal(endpoint, 400, {}, f"no {told}".encode(), 0.0)
         assert told not in str(error)
         padded = b"x" * 190 + told.encode() * 20
         assert told[:12] not in str(bad_answer(endpoint, "sent", padded))
+    marked = Endpoint(RoleSettings(endpoint="http://models.test", api_key="sk&<'x"))
+    assert "sk&amp" not in marked.clean("<p>no sk&amp;&lt;&#x27;x</p>")
     encoded = b64encode(KEY_WITH_SIGNS.encode()).decode().rstrip("=")
     assert encoded not in str(refusal(endpoint, 400, {}, f"basic {encoded}==".encode(), 0.0))
 
