@@ -58,6 +58,12 @@ def test_json_stays_the_same_value_and_tames_the_terminal(value: object) -> None
     assert not any(0x7F <= ord(char) <= 0x9F or char == "\x1b" for char in text)
 
 
+def test_json_does_not_turn_the_direction_of_writing() -> None:
+    text = json_text("a\u202eb\u2066c")
+    assert text.isascii()
+    assert msgspec.json.decode(text) == "a\u202eb\u2066c"
+
+
 def test_a_result_is_text_or_json() -> None:
     assert value_text("plain\x1b[1m") == "plain"
     assert value_text({"words": 3}) == '{\n  "words": 3\n}'
