@@ -20,10 +20,19 @@ def offered(written: str, known: Collection[str]) -> str | None:
     if written in known:
         return written
     name = plain_name(written)
-    for namespace in _NAMESPACES:
-        name = name if name in known else name.removeprefix(namespace)
+    alike = _alike(name, known)
+    for namespace in _NAMESPACES:  # a tool may have one in its own name, which counts first
+        if not alike and name.startswith(namespace):
+            name = name.removeprefix(namespace)
+            alike = _alike(name, known)
+    return alike[0] if len(alike) == 1 else None
+
+
+def _alike(name: str, known: Collection[str]) -> list[str]:
+    """The name itself where it was offered, else all that read the same without signs."""
     if name in known:
-        return name
+        return [name]
     key = _SIGNS.sub("_", name)
-    alike = [candidate for candidate in known if _SIGNS.sub("_", candidate) == key]
-    return alike[0] if len(alike) == 1 and key.strip("_") else None
+    if not key.strip("_"):
+        return []
+    return [candidate for candidate in known if _SIGNS.sub("_", candidate) == key]

@@ -307,3 +307,8 @@ def test_a_good_call_beside_a_bad_one_is_kept() -> None:
     parsed = parse_calls(text, KNOWN)
     assert calls(parsed) == ADD
     assert len(parsed.broken) == 1
+
+
+def test_a_tool_with_a_namespace_in_its_own_name_is_not_taken_for_another() -> None:
+    parsed = parse_calls('[TOOL_CALLS]functions.add{"a": 1}', ("add", "functions_add"))
+    assert [call.name for call in parsed.calls] == ["functions_add"]
