@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from galerne.errors import (
+    BadAnswerError,
     DeadlineError,
     InvalidSettingsError,
     ModelError,
@@ -19,6 +20,7 @@ from galerne.errors import (
 )
 from galerne.messages.chat import ChatMessage, ChatRequest
 from galerne.models import ModelPool, open_model
+from galerne.models.pacing.breaker import FAILURES
 from galerne.models.pacing.call import call_of
 from galerne.settings import RoleSettings
 from integration.limited import limited
@@ -108,6 +110,21 @@ async def test_the_calls_are_spread_over_the_endpoints() -> None:
 async def test_an_endpoint_that_is_away_is_passed_over() -> None:
     async with serving(saying("here")) as server, pool_of(NOBODY, server.url) as pool:
         assert [await said(pool) for _ in range(5)] == ["here"] * 5
+
+
+async def test_a_page_that_is_no_answer_does_not_draw_the_calls_to_itself() -> None:
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(text="<html>Welcome</html>", content_type="text/html")
+
+    async with serving(page) as proxy, serving(saying("Hello")) as whole:
+        both = f"{proxy.url},{whole.url}"
+        async with open_model(RoleSettings(endpoint=both, backend="openai")) as pool:
+            for _ in range(FAILURES):
+                with pytest.raises(BadAnswerError):
+                    await pool.ask(REQUEST)
+            for _ in range(10):
+                await pool.ask(REQUEST)
+        assert (proxy.asked, whole.asked) == (FAILURES, 10)
 
 
 async def test_an_endpoint_at_its_limit_is_passed_over() -> None:

@@ -6,7 +6,9 @@
                                                         └────(away or failed again)────┘
 
 Half-open lets one call through. A refusal of the request (4xx) or a request for a pause is an
-answer: whoever refuses is there. Times are seconds of any clock that only goes forward.
+answer: whoever refuses is there. So is whoever says what nobody can read, but others are asked
+first for a while: a proxy's page, always there at once, would draw all calls to itself.
+Times are seconds of any clock that only goes forward.
 """
 
 from typing import Literal
@@ -19,8 +21,9 @@ from galerne.errors import (
     UnavailableError,
 )
 
-Outcome = Literal["answered", "refused", "limited", "failed", "away", "dropped"]
-"""How a call ended: `dropped` is one that its caller cancelled, which says nothing."""
+Outcome = Literal["answered", "refused", "limited", "failed", "garbled", "away", "dropped"]
+"""How a call ended: `garbled` is an answer that nobody can read; `dropped` is one that its caller
+cancelled, which says nothing."""
 
 FAILURES = 5
 """Failed calls in a row (5xx, broken connections, no answer in time) that open it."""
@@ -38,8 +41,10 @@ def outcome_of(error: BaseException | None) -> Outcome:
             return "limited"
         case UnavailableError():
             return "away"
-        case ModelError() | BadAnswerError():
+        case ModelError():
             return "refused"
+        case BadAnswerError():
+            return "garbled"
         case TransientError():
             return "failed"
         case _:
@@ -53,6 +58,8 @@ class Breaker:
         self._jitter = jitter
         self._failures = 0
         self._openings = 0
+        self._pauses = 0
+        self._garbled = (0, 0.0)  # in a row, and when last
         self._until = 0.0
         self._trying = False
 
@@ -65,6 +72,11 @@ class Breaker:
     def is_closed(self) -> bool:
         """Whether the endpoint is thought to be well."""
         return not self._openings
+
+    def is_sound(self, now: float) -> bool:
+        """Whether it is well, and has not said one unreadable thing after the other of late."""
+        times, last = self._garbled
+        return self.is_closed() and (times < FAILURES or now - last > LONGEST_PAUSE)
 
     def begin(self) -> None:
         """A call begins; while half-open it is the trial."""
@@ -79,10 +91,14 @@ class Breaker:
         """A call is over."""
         match outcome:
             case "answered" | "refused" | "limited":
-                self._failures = 0
+                self._failures = self._pauses = 0
+                self._garbled = (0, now)
                 self.answers()
             case "away":
                 self._open(now)
+            case "garbled":
+                self._garbled = (self._garbled[0] + 1, now)
+                self.answers()
             case "failed":
                 self._failures += 1
                 if self._openings or self._failures >= FAILURES:
@@ -93,7 +109,8 @@ class Breaker:
     def _open(self, now: float) -> None:
         if self._openings and not self._trying and now < self._until:
             return  # one of several that ran when it opened
-        pause = min(FIRST_PAUSE * 2.0 ** min(self._openings, 16), LONGEST_PAUSE)
+        pause = min(FIRST_PAUSE * 2.0 ** min(self._pauses, 16), LONGEST_PAUSE)
         self._openings += 1
+        self._pauses += 1
         self._trying = False
         self._until = now + pause * (0.75 + self._jitter / 2)

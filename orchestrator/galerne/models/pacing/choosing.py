@@ -17,7 +17,9 @@ def choose(pacers: Sequence[Pacer], now: float, without: Iterable[int] = ()) -> 
         if index not in left_out and pacer.opening(now) <= now
     ]
     return min(
-        open_now, key=lambda index: (not pacers[index].is_healthy, pacers[index].load), default=None
+        open_now,
+        key=lambda index: (not pacers[index].is_healthy(now), pacers[index].load),
+        default=None,
     )
 
 

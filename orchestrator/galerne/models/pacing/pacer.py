@@ -151,9 +151,8 @@ class Pacer:
 
     # health and load
 
-    @property
-    def is_healthy(self) -> bool:
-        return self._breaker.is_closed()
+    def is_healthy(self, now: float) -> bool:
+        return self._breaker.is_sound(now)
 
     @property
     def load(self) -> float:

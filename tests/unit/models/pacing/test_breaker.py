@@ -25,7 +25,7 @@ def call(breaker: Breaker, outcome: Outcome, now: float) -> None:
     [
         (None, "answered"),
         (ModelError("no"), "refused"),
-        (BadAnswerError("what?"), "refused"),
+        (BadAnswerError("what?"), "garbled"),
         (RateLimitedError("slow down"), "limited"),
         (UnavailableError("nobody"), "away"),
         (TransientError("500"), "failed"),
@@ -37,7 +37,7 @@ def test_what_an_error_says_of_the_endpoint(error: BaseException | None, outcome
     assert outcome_of(error) == outcome
 
 
-@pytest.mark.parametrize("outcome", ["refused", "limited", "answered", "dropped"])
+@pytest.mark.parametrize("outcome", ["refused", "limited", "answered", "garbled", "dropped"])
 def test_refusals_never_open_it(outcome: Outcome) -> None:
     breaker = Breaker(0.5)
     for now in range(50):
@@ -65,6 +65,33 @@ def test_several_failures_open_it() -> None:
     assert breaker.is_closed()
     call(breaker, "failed", 1.0)
     assert not breaker.is_closed()
+
+
+def test_pauses_grow_although_each_answer_begins_well() -> None:
+    breaker = Breaker(0.5)
+    for _ in range(FAILURES):
+        call(breaker, "failed", 1.0)
+    first = breaker.opens_at(1.0)
+    breaker.begin()
+    breaker.answers()  # its head
+    breaker.end("failed", 2.0)  # and no more
+    second = breaker.opens_at(2.0)
+    assert first is not None
+    assert second is not None
+    assert second - 2.0 > first - 1.0
+
+
+def test_who_cannot_be_read_is_not_well_for_a_while() -> None:
+    breaker = Breaker(0.5)
+    for _ in range(FAILURES):
+        assert breaker.is_sound(1.0)
+        call(breaker, "garbled", 1.0)
+    assert not breaker.is_sound(1.0)
+    assert breaker.is_sound(1.0 + LONGEST_PAUSE + 0.1)
+    call(breaker, "garbled", 20.0)
+    assert not breaker.is_sound(20.0)
+    call(breaker, "answered", 21.0)
+    assert breaker.is_sound(21.0)
 
 
 def test_a_dropped_trial_lets_the_next_one_try() -> None:
