@@ -14,7 +14,7 @@ import msgspec
 
 from galerne.messages.chat import ChatReply, OneTool, ToolCall, ToolChoice, ToolSchema
 from galerne.models.names import sendable
-from galerne.models.repair import LeakGuard, Parsed, mend_call, parse_calls, tool_calls
+from galerne.models.repair import LeakGuard, Parsed, may_call, mend_call, parse_calls, tool_calls
 from galerne.models.reply import made_id, named_finish
 
 
@@ -56,13 +56,13 @@ class Hearing:
 def mended(reply: ChatReply, offered: Offered) -> ChatReply:
     """`reply` with whole calls, clean content, and a complaint about the rest."""
     message = reply.message
+    if not (message.tool_calls or offered.must_call or may_call(message.content)):
+        return reply  # words alone, as most answers are
     calls, readings = _native(message.tool_calls, reply.id, offered)
     parsed = parse_calls(message.content, offered.names, offered.parameters)
     if parsed.tried and not (calls and parsed.among_prose):
         calls += _new(tool_calls(parsed, _ids(reply.id, parsed, len(calls))), calls)
         readings.append(parsed)
-    if not (calls or readings or offered.must_call) and parsed.content == message.content:
-        return reply  # words alone, as most answers are
     complaints = [reply.complaint, *(one.complaint(offered.names) for one in readings)]
     if offered.must_call and not calls and not any(complaints):
         complaints.append(f"you must call a tool; there are: {', '.join(sorted(offered.names))}")

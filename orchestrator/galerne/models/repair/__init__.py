@@ -13,7 +13,7 @@ Pure: text in, data out. Work grows with the length of the text, whatever the te
 
 from galerne.models.repair.guard import LeakGuard
 from galerne.models.repair.native import mend_call
-from galerne.models.repair.parse import parse_calls
+from galerne.models.repair.parse import may_call, parse_calls
 from galerne.models.repair.parsed import BrokenCall, FoundCall, Parsed, Syntax, tool_calls
 from galerne.models.repair.values import Candidate, values_in
 
@@ -24,6 +24,7 @@ __all__ = [
     "LeakGuard",
     "Parsed",
     "Syntax",
+    "may_call",
     "mend_call",
     "parse_calls",
     "tool_calls",

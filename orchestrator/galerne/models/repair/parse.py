@@ -18,8 +18,12 @@ from galerne.models.repair.parsed import Parsed
 from galerne.models.repair.written import Parameters, Settled
 
 _MAY_CALL: Final = re.compile(r"[\[({<]")
-"""There is no call without one of these."""
 _NOTHING: Final[Mapping[str, Sequence[str]]] = {}
+
+
+def may_call(text: str) -> bool:
+    """Whether `text` has what no call is without; most words of a model have not."""
+    return _MAY_CALL.search(text) is not None
 
 
 def parse_calls(text: str, known: Collection[str], parameters: Parameters = _NOTHING) -> Parsed:
@@ -29,7 +33,7 @@ def parse_calls(text: str, known: Collection[str], parameters: Parameters = _NOT
     names of a tool's parameters in the order of its schema; without it a value that has no name
     makes a call broken. Raises nothing, whatever the text is.
     """
-    if not _MAY_CALL.search(text):  # the words of a person, or nothing beside native calls
+    if not may_call(text):
         return Parsed(text)
     settled = Settled(known, parameters)
     if known and (block := _whole(text, known)):

@@ -12,7 +12,7 @@ nothing any more.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from galerne.messages.chat import ChatMessage
 from galerne.models.tokens.counting import ESTIMATE
@@ -28,10 +28,6 @@ _REMEMBERED = 1024
 """Prompts; of each a hash and a number."""
 _LOOKED_BACK = 64
 """Turns by which a conversation may have grown since it was last counted."""
-_LETTERS = 4
-"""No less than `at_least`, and without a look at the text."""
-
-Size = Callable[[str], int]
 
 
 class PromptWatch:
@@ -54,39 +50,37 @@ class PromptWatch:
             return None
         self.largest = max(self.largest, counted)
         known = hash(tools)
-        if counted >= self._least(messages, known, len, _LETTERS):  # so it mostly is, and at once
-            self._remember(hash((known, messages)), counted)
+        prompt = hash((known, messages))
+        before, new = self._begun(messages, known, prompt)
+        letters = sum([len(turn.content) for turn in messages])
+        added = sum([len(turn.content) for turn in new])
+        # So it mostly is: a text has no fewer letters than four times `at_least`.
+        if 4 * counted >= max(_CERTAIN * letters, _GROWN * (4 * before + added)):
+            self._remember(prompt, counted)
             return None
-        least = self._least(messages, known, at_least)
+        certain = _CERTAIN * sum([at_least(turn.content) for turn in messages])
+        said = sum([at_least(turn.content) for turn in new if turn.role != "assistant"])
+        least = int(max(certain, _GROWN * (before + said) if before else 0))
         if counted >= least:
-            self._remember(hash((known, messages)), counted)
+            self._remember(prompt, counted)
             return None
         if self.counts_all and self._cannot_be_cut(messages, tools, counted):
             self.counts_all = False
         return least if self.counts_all else None
 
-    def _least(
-        self, messages: tuple[ChatMessage, ...], tools: int, size: Size, units: int = 1
-    ) -> int:
-        """The tokens of the whole conversation, by its words or by what was counted before.
-
-        `size` counts a text in `units` of a token.
-        """
-        certain = int(_CERTAIN * sum([size(turn.content) for turn in messages])) // units
-        return max(certain, self._grown(messages, tools, size, units))
-
-    def _grown(self, messages: tuple[ChatMessage, ...], tools: int, size: Size, units: int) -> int:
-        """By the longest beginning of this conversation that was counted before."""
+    def _begun(
+        self, messages: tuple[ChatMessage, ...], tools: int, prompt: int
+    ) -> tuple[int, tuple[ChatMessage, ...]]:
+        """The count of this conversation's longest beginning that was counted, and what is new."""
+        if count := self._counts.get(prompt):
+            return count, ()
         end = len(messages)
-        for length in range(end, max(0, end - _LOOKED_BACK), -1):
-            if length < end and messages[length].role != "assistant":
-                continue  # nobody has answered there
-            before = self._counts.get(hash((tools, messages[:length])))
-            if before is not None:
-                new = messages[length:]
-                said = sum(size(turn.content) for turn in new if turn.role != "assistant")
-                return int(_GROWN * (before + said // units))
-        return 0
+        for length in range(end - 1, max(0, end - _LOOKED_BACK), -1):
+            if messages[length].role == "assistant":  # else nobody has answered there
+                count = self._counts.get(hash((tools, messages[:length])))
+                if count:
+                    return count, messages[length:]
+        return 0, ()
 
     def _remember(self, prompt: int, counted: int) -> None:
         self._counts[prompt] = counted
