@@ -1,4 +1,4 @@
-"""The HTTP client of one model: one session, one request a question, no retry of its own.
+"""The client of one model: one session (`transport.py`), one request a question, no retry.
 
 A question goes out plain or, where somebody wants the text as it comes, streamed. Its time is
 limited as a whole and, once the first piece of a stream is there, between two pieces. Whoever
@@ -14,14 +14,12 @@ runtime's decision, because only it knows what has been journaled.
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
-from http import HTTPStatus
-from importlib.metadata import version
 from typing import Self
 
 import aiohttp
 import anyio
 
-from galerne.errors import GalerneError, PermanentError, TransientError
+from galerne.errors import GalerneError, TransientError
 from galerne.logs import get_logger
 from galerne.messages.chat import ChatReply, ChatRequest
 from galerne.models.catalogue import Catalogue, packaged
@@ -35,18 +33,15 @@ from galerne.models.dialects import (
 )
 from galerne.models.endpoint import Endpoint
 from galerne.models.mapping import (
-    TRANSPORT_ERRORS,
     bad_answer,
-    public_cause,
     too_long,
-    too_slow,
-    transport_error,
 )
 from galerne.models.question import Question
 from galerne.models.reply import plain_reply
 from galerne.models.stream import ReplyStream
 from galerne.models.time_limit import TimeLimit
 from galerne.models.tokens import Window
+from galerne.models.transport import MAX_ANSWER, OnHead, Transport, succeeded
 from galerne.models.ways import Ways, first_ways, kept, other_ways
 from galerne.models.wire import UNDECODABLE, ModelList, decode_models
 from galerne.settings import RoleSettings
@@ -56,17 +51,8 @@ log = get_logger("galerne.models")
 KEY_HEADER = "X-Galerne-Key"
 """The durable identity of a call, `<job>.<task>.<step>`; a gateway may journal by it."""
 
-_CONNECT_TIMEOUT = 10.0  # seconds; a connection that takes longer leads to no server at all
-_UNLIMITED = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT)
-_MAX_ANSWER = 64 * 1024 * 1024  # bytes; a stream of 64k tokens, one event each, is a third of it
-_MAX_ERROR = 64 * 1024  # bytes
-_LINGER = 0.25  # seconds for the end of the body after `[DONE]`: then the connection serves again
 _TELL = 2.0  # seconds for a server to say what it is; a silent one gets the generic dialect
 _NOT_EVENTS = frozenset({"application/json", "text/html"})
-
-
-OnHead = Callable[[int, Mapping[str, str]], None]
-"""Takes the status and the headers of an answer."""
 
 
 class ModelClient:
@@ -87,14 +73,13 @@ class ModelClient:
         `on_head` is called with the head of each answer, before its body is read.
         """
         self._settings = settings
-        self._limits = aiohttp.ClientTimeout(total=settings.timeout, sock_connect=_CONNECT_TIMEOUT)
-        self._on_head = on_head
         self._endpoint = Endpoint(settings)
+        self._transport = Transport(self._endpoint, settings.timeout, self._on_head)
+        self._tell_head = on_head
         if self._endpoint.is_hosted:
             _check_hosted(
                 settings.model, catalogue or packaged(), today or datetime.now(UTC).date()
             )
-        self._opened: aiohttp.ClientSession | None = None
         self._told = (
             told_by_address(self._endpoint.url) if settings.backend == "auto" else settings.backend
         )
@@ -107,13 +92,7 @@ class ModelClient:
         return f"ModelClient({self._endpoint})"
 
     async def __aenter__(self) -> Self:
-        self._opened = aiohttp.ClientSession(
-            # The worker limits how many calls run at once; a second queue here would hide it.
-            connector=aiohttp.TCPConnector(limit=0),
-            headers={"User-Agent": f"galerne/{version('galerne')}", **self._endpoint.headers()},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=_UNLIMITED,
-        )
+        self._transport.open()
         try:
             await self._tell()
         except BaseException:
@@ -122,10 +101,7 @@ class ModelClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        session, self._opened = self._opened, None
-        if session is not None:
-            with anyio.move_on_after(_LINGER, shield=True):
-                await session.close()
+        await self._transport.close()
 
     @property
     def dialect(self) -> Dialect:
@@ -158,10 +134,7 @@ class ModelClient:
 
     async def models(self) -> list[str]:
         """The names of the models that the endpoint serves. Raises as `ask` does."""
-        limit = TimeLimit(self._endpoint, self._settings)
-        with limit.scope:
-            return [model.id for model in (await self._list()).data or ()]
-        raise limit.exceeded()
+        return [model.id for model in (await self._list()).data or ()]
 
     async def _tell(self) -> None:
         """Find out the back end by one question, where nothing has told it. Never fails."""
@@ -174,10 +147,11 @@ class ModelClient:
 
     async def _list(self) -> ModelList:
         """The server's models; what they and the head tell of the back end is kept."""
-        response = await self._send("GET", self._endpoint.models_url, _UNLIMITED)
+        response = await self._transport.request("GET", self._endpoint.models_url)
         try:
-            await self._check(response)
-            body = await self._body(response)
+            if not succeeded(response):
+                raise self._refusal(response, await self._transport.refused(response))
+            body = await self._transport.body(response)
         finally:
             response.close()
         try:
@@ -208,7 +182,7 @@ class ModelClient:
     async def _ask_plain(self, question: Question) -> ChatReply:
         response = await self._accepted(question, stream=False)
         try:
-            return plain_reply(await self._body(response), self._endpoint)
+            return plain_reply(await self._transport.body(response), self._endpoint)
         finally:
             response.close()
 
@@ -222,7 +196,7 @@ class ModelClient:
         response = await self._accepted(question, stream=True)
         try:
             if response.content_type in _NOT_EVENTS:
-                reply = plain_reply(await self._body(response), self._endpoint)
+                reply = plain_reply(await self._transport.body(response), self._endpoint)
                 on_text(reply.message.content)
                 return reply
             await self._follow(response, stream, on_text, limit)
@@ -242,12 +216,12 @@ class ModelClient:
         while piece := await self._piece(response, stream):
             limit.heard()
             size += len(piece)
-            if size > _MAX_ANSWER:
-                raise too_long(self._endpoint, _MAX_ANSWER)
+            if size > MAX_ANSWER:
+                raise too_long(self._endpoint, MAX_ANSWER)
             if text := stream.feed(piece):
                 on_text(text)
             if stream.done:
-                await self._linger(response)
+                await self._transport.linger(response)
                 return
         if text := stream.finish():
             on_text(text)
@@ -255,32 +229,22 @@ class ModelClient:
     async def _piece(self, response: aiohttp.ClientResponse, stream: ReplyStream) -> bytes:
         """The next bytes; none at the end, or where the connection breaks after the answer."""
         try:
-            return await response.content.readany()
-        except TRANSPORT_ERRORS as error:
-            broken = transport_error(error, self._endpoint)
-            if stream.whole and isinstance(broken, TransientError):
+            return await self._transport.read(response)
+        except TransientError:
+            if stream.whole:
                 return b""
-            raise broken from public_cause(error, self._endpoint)
-
-    async def _linger(self, response: aiohttp.ClientResponse) -> None:
-        """Read the end of the body, if it comes at once: then the connection serves again."""
-        with anyio.move_on_after(_LINGER):
-            try:
-                while not response.content.at_eof():
-                    await self._read(response)
-            except TransientError:
-                return  # the answer is whole; the connection is closed instead of used again
+            raise
 
     async def _accepted(self, question: Question, *, stream: bool) -> aiohttp.ClientResponse:
         """An accepted request, put in another way where the first one is refused."""
         first = ways = self._ways_now()
         while True:
             response = await self._post(question, ways, stream=stream)
-            refused = await self._refused_body(response)
-            if refused is None:
+            if succeeded(response):
                 if ways is not first:
                     self._ways = kept(first, ways)
                 return response
+            refused = await self._transport.refused(response)
             other = other_ways(ways, self._settings, question.request, response.status, refused)
             if other is None:
                 raise self._refusal(response, refused)
@@ -304,80 +268,19 @@ class ModelClient:
         headers = {} if question.key is None else {KEY_HEADER: question.key}
         if stream and not self._dialect.reuses_after_stream:
             headers["Connection"] = "close"
-        payload = aiohttp.BytesPayload(body, content_type="application/json")
-        limits = _UNLIMITED if stream else self._limits
-        return await self._send("POST", self._endpoint.chat_url, limits, payload, headers)
+        url = self._endpoint.chat_url
+        return await self._transport.request("POST", url, body, headers, limited=not stream)
 
-    async def _send(
-        self,
-        method: str,
-        url: str,
-        limits: aiohttp.ClientTimeout,
-        body: aiohttp.BytesPayload | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> aiohttp.ClientResponse:
-        """The head of an answer. Redirects are not followed: they would take the key elsewhere."""
-        if self._opened is None:
-            raise PermanentError(f"{self!r} is not open; use it inside `async with`")
-        try:
-            response = await self._opened.request(
-                method, url, data=body, headers=headers, timeout=limits, allow_redirects=False
-            )
-        except TRANSPORT_ERRORS as error:
-            raise self._failure(error) from public_cause(error, self._endpoint)
+    def _on_head(self, status: int, headers: Mapping[str, str]) -> None:
         if self._told is None:
-            self._learn(told_by_server(response.headers))
-        if self._on_head is not None:
-            self._on_head(response.status, response.headers)
-        return response
-
-    async def _check(self, response: aiohttp.ClientResponse) -> None:
-        """Raise what the status means where it is not one of success."""
-        refused = await self._refused_body(response)
-        if refused is not None:
-            raise self._refusal(response, refused)
+            self._learn(told_by_server(headers))
+        if self._tell_head is not None:
+            self._tell_head(status, headers)
 
     def _refusal(self, response: aiohttp.ClientResponse, body: bytes) -> GalerneError:
         return self._dialect.refusal(
             self._endpoint, response.status, response.headers, body, time.time()
         )
-
-    async def _refused_body(self, response: aiohttp.ClientResponse) -> bytes | None:
-        """The start of an error's body; None where the status is one of success."""
-        if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
-            return None
-        body = b""
-        try:
-            while len(body) < _MAX_ERROR and (piece := await self._read(response)):
-                body += piece
-        except TransientError:
-            return body  # the status is the message; its words are only cut
-        finally:
-            response.close()
-        return body
-
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
-        while piece := await self._read(response):
-            pieces.append(piece)
-            size += len(piece)
-            if size > _MAX_ANSWER:
-                raise too_long(self._endpoint, _MAX_ANSWER)
-        return b"".join(pieces)
-
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        """The next bytes of the body; none at its end."""
-        try:
-            return await response.content.readany()
-        except TRANSPORT_ERRORS as error:
-            raise self._failure(error) from public_cause(error, self._endpoint)
-
-    def _failure(self, error: Exception) -> GalerneError:
-        """What a failed request means; a bare TimeoutError is aiohttp's for the whole of one."""
-        if type(error) is TimeoutError and error.errno is None:
-            return too_slow(self._endpoint, self._settings.timeout, silent=False)
-        return transport_error(error, self._endpoint)
 
 
 def _check_hosted(model: str, catalogue: Catalogue, today: date) -> None:
