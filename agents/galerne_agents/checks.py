@@ -1,6 +1,6 @@
 """Whether what a model answers is the result of its task: from data to data.
 
-    complaint about its calls ▸ nothing ▸ "I cannot" ▸ no value of the task's schema
+    "I cannot" ▸ complaint about its calls or its form ▸ nothing ▸ no value of the task's schema
     ▸ refused by the task's named check ▸ built on tool calls that all failed
 
 The first of them that holds is the answer's fault. The last one is soft: such an answer may well
@@ -69,12 +69,12 @@ class Evidence(msgspec.Struct, frozen=True):
 def judged(task: TaskSpec, reply: ChatReply, evidence: Evidence) -> Accepted | Fault:
     """What an answer without tool calls is worth."""
     text = reply.message.content.strip()
+    if text.startswith(GIVES_UP):
+        return Fault(_line(f"the model gave up: {text}"), LOOK_AGAIN)
     if reply.complaint:
         return Fault(_line(reply.complaint), NOT_USED.format(reply.complaint))
     if not text:
         return Fault("the model answered with nothing", SAY_SOMETHING)
-    if text.startswith(GIVES_UP):
-        return Fault(_line(f"the model gave up: {text}"), LOOK_AGAIN)
     try:
         value = text if task.output is None else typed(text, task.output)
     except InvalidInputError as error:

@@ -82,7 +82,12 @@ class Dialogue:
 
     async def run(self) -> Accepted | Fault:
         for _ in range(MAX_TURNS):
-            request = ChatRequest(tuple(self._turns), self._schemas, excerpts=self._excerpts)
+            request = ChatRequest(
+                tuple(self._turns),
+                self._schemas,
+                excerpts=self._excerpts,
+                output=self._context.ready.task.output,
+            )
             reply = await self._context.ask(request)
             self._turns.append(reply.message)
             if reply.message.tool_calls:
@@ -134,20 +139,9 @@ def _opening(ready: Ready, absent: Sequence[str]) -> tuple[ChatMessage, ...]:
     if ready.inputs:
         sections.append("# Results")
         sections += [section(f"## {task}", as_text(value)) for task, value in ready.inputs.items()]
-    if form := _form(ready):
-        sections.append(section("# Form of the answer", form))
-    return messages(system, *sections)
-
-
-def _form(ready: Ready) -> str:
-    """What the answer is going to be checked for, in words."""
-    lines: list[str] = []
-    if ready.task.output is not None:
-        schema = as_text(ready.task.output)
-        lines.append(f"One JSON value that fits this JSON Schema, and nothing else: {schema}")
     if ready.task.check is not None:
-        lines.append(f"It has to {wanted(ready.task.check)}.")
-    return "\n".join(lines)
+        sections.append(section("# Form of the answer", f"It has to {wanted(ready.task.check)}."))
+    return messages(system, *sections)
 
 
 def _arguments(call: ToolCall, known: Sequence[str] | None) -> tuple[dict[str, Any], str | None]:

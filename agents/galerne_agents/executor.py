@@ -1,18 +1,20 @@
 """The agent that executes: models with tools, the smallest first, or one direct tool call.
 
     a dialogue with one model ─▶ an answer that passes its check: done
-             ▲                └▶ two that do not: the reason is noted, and the task moves on
+             ▲                └▶ two that do not, or a request that is too long for its context:
+             │                   the reason is noted, and the task moves on
              └── the next larger model, told what was called before;  none left: failed
 
 A move is decided by what the journal holds, so another worker that runs this again comes to the
-same moves.
+same moves. Whatever else a model's server refuses for good (a key, a name, a field) is a fault of
+the settings: a move would hide it, and pay for every task on a larger model.
 """
 
 from typing import Any, ClassVar, Final
 
 from galerne.agent import TaskContext
 from galerne.core.refs import resolve
-from galerne.errors import InvalidInputError, PermanentError, ToolError
+from galerne.errors import InvalidInputError, PermanentError, ToolError, TooLongError
 from galerne.messages.facts import Lane, Moved
 from galerne.messages.plan import TaskKind
 from galerne.messages.tools import ToolRefused, ToolResult
@@ -62,7 +64,7 @@ async def _up_the_ladder(context: TaskContext) -> Any:
     called: list[Called] = []
     while True:
         dialogue = Dialogue(context, served, called)
-        verdict = await dialogue.run()
+        verdict = await _verdict(dialogue)
         if isinstance(verdict, Accepted):
             return verdict.value
         moved = await context.move(verdict.reason)
@@ -73,6 +75,13 @@ async def _up_the_ladder(context: TaskContext) -> Any:
             return verdict.value
         else:
             raise PermanentError(_failure(moves, verdict))
+
+
+async def _verdict(dialogue: Dialogue) -> Accepted | Fault:
+    try:
+        return await dialogue.run()
+    except TooLongError as error:
+        return Fault(one_line(str(error), REASON), "")
 
 
 def _failure(moves: list[Moved], last: Fault) -> str:

@@ -36,15 +36,16 @@ class TaskContext(Protocol):
         worker's own one, until `move` goes on with a larger one.
 
         `on_text` gets the text piece by piece as it arrives (on a replay, whole). Raises
-        TransientError or PermanentError; the runtime retries or fails the task.
+        TransientError or PermanentError; the runtime retries or fails the task. A TooLongError
+        says that this model cannot take the request: `move` may find one that can.
         """
         ...
 
     async def move(self, reason: str) -> Moved | None:
         """Go on with a larger model, from the next `ask` on; None: there is none.
 
-        `reason` is one line: what is wrong with the answers so far. The move is a fact of the job
-        before anything is asked there.
+        `reason` is one line: what is wrong with the answers so far, or with the last
+        request. The move is a fact of the job before anything is asked there.
         """
         ...
 

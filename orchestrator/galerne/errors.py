@@ -91,6 +91,12 @@ class ModelError(PermanentError):
     code = "model"
 
 
+class TooLongError(ModelError):
+    """The conversation does not fit into the model's context; a model with a longer one may do."""
+
+    code = "too_long"
+
+
 class BadAnswerError(TransientError):
     """A model answered with something unusable; asking again may mend it."""
 

@@ -388,6 +388,18 @@ FACTS: dict[str, Expected] = {
         ),
         "moved.4.1",
     ),
+    "moved-refused": _fact(
+        facts.Moved(
+            task=TaskId("4"),
+            n=2,
+            from_model="mistral-nemo",
+            to_model="mixtral-8x22b",
+            reason="the conversation is too long for its context",
+            at=1795374009.0,
+            refused=6,
+        ),
+        "moved.4.2",
+    ),
     "planned-checked": _fact(
         facts.Planned(
             revision=1,

@@ -8,6 +8,7 @@ import pytest
 
 from galerne.agent import TaskContext
 from galerne.core.budget import Prices
+from galerne.errors import TooLongError
 from galerne.faults import arm
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest, TokenUsage
 from galerne.messages.facts import ModelStep, Moved
@@ -67,6 +68,20 @@ def dies_at(victim: Member, boundary: str) -> None:
             victim.scope.cancel()
 
     arm(die)
+
+
+class Short(Named):
+    """A model whose context no question fits into."""
+
+    async def ask(
+        self,
+        request: ChatRequest,
+        *,
+        on_text: Callable[[str], None] | None = None,
+        key: str | None = None,
+    ) -> ChatReply:
+        await super().ask(request, on_text=on_text, key=key)
+        raise TooLongError(f"{self.name} has too short a context")
 
 
 class Models:
@@ -144,6 +159,40 @@ async def test_after_the_last_one_the_job_fails_with_every_reason(settings: Sett
         assert end.error == (
             f"task 1 failed: no model could do it: scripted: {said}; middle: {said}; large: {said}"
         )
+
+
+async def test_what_is_too_long_for_a_model_goes_to_one_that_can_take_it(
+    settings: Settings,
+) -> None:
+    """Whoever goes on does not ask the one that cannot again, whatever its server can by then."""
+    models = Models("middle")
+    models.small = Short("small", "")
+    async with fleet_on(settings) as fleet:
+        await fleet.coordinator()
+        await fleet.planner(PLAN)
+        victim = await models.executor(fleet)
+        dies_at(victim, "publish.moved.after")
+        await fleet.submit("job")
+        await eventually(lambda: not victim.alive, "the executor dies at the move")
+        (moved,) = await moves_of(fleet)
+        assert (moved.reason, moved.refused) == ("small has too short a context", 1)
+        await models.executor(fleet)
+        done = await fleet.done("job", "1")
+        assert done.outcome == Succeeded("3")
+        assert models.calls == (1, 1, 0)
+        assert list(done.usage.models) == ["middle"]
+
+
+async def test_what_no_model_can_take_fails_with_the_reason(settings: Settings) -> None:
+    models = Models()
+    models.small = models.middle = models.large = Short("each", "")
+    async with fleet_on(settings) as fleet:
+        await fleet.coordinator()
+        await fleet.planner(PLAN)
+        await models.executor(fleet)
+        await fleet.submit("job")
+        end = await fleet.end("job")
+        assert "large: each has too short a context" in (end.error or "")
 
 
 @pytest.mark.parametrize("boundary", ["publish.moved.before", "publish.moved.after"])

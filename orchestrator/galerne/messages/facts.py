@@ -148,7 +148,8 @@ class Moved(Fact, frozen=True, tag="moved"):
     """A task goes on with another model: its `n`-th move (from 1), before the first call there.
 
     Both models are named as the settings name them. `reason` is one line: what was wrong with the
-    answers of the one that it leaves.
+    answers of the one that it leaves. `refused` is the step whose request that one could not take
+    (None: it has answered); whoever goes on does not ask it again.
     """
 
     task: TaskId
@@ -157,6 +158,7 @@ class Moved(Fact, frozen=True, tag="moved"):
     to_model: str = msgspec.field(name="to")
     reason: str
     at: float
+    refused: int | None = None
 
 
 class Done(Fact, frozen=True, tag="done"):

@@ -26,6 +26,7 @@ from galerne.errors import (
     GalerneError,
     ModelError,
     RateLimitedError,
+    TooLongError,
     TransientError,
     UnavailableError,
 )
@@ -46,6 +47,11 @@ _LONGEST_PAUSE = 3600.0  # seconds; who asks for more is asked again after an ho
 _TRANSIENT = frozenset({408, 409, 425, 429, 529})
 _CAPACITY = re.compile(
     r"capacity (is |was )?exceeded|over capacity|overloaded|rate.?limit|too many requests",
+    re.IGNORECASE,
+)
+_TOO_LONG = re.compile(
+    r"(maximum|available|model'?s?) context|context.{0,20}(exceeded|too (long|large|small))"
+    r"|exceed.{0,40}context",
     re.IGNORECASE,
 )
 _TEMPLATE = re.compile(r"jinja|chat.?template|roles must alternate|unexpected role", re.IGNORECASE)
@@ -157,7 +163,8 @@ def refusal(
                 f"{endpoint} failed (status {status}: {sentence}); try again", retry_after=pause
             )
         case _:
-            return ModelError(
+            kind = TooLongError if _TOO_LONG.search(sentence) else ModelError
+            return kind(
                 f"{endpoint} refused the request (status {status}: {sentence}); "
                 + wording.advises(sentence, "correct the request or the server's settings")
             )

@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 
-from galerne.errors import GalerneError, TransientError, UnavailableError
+from galerne.errors import GalerneError, TooLongError, TransientError, UnavailableError
 from galerne.messages.chat import ChatReply, ChatRequest
 from galerne.messages.facts import AnyFact, Moved, Planned, Ready
 from galerne.messages.ids import JobId, TenantId
@@ -49,6 +49,8 @@ class Attempt:
         self._models = ModelSteps(services, address, ready, lease, self._journal, self._moves)
         self._tools = ToolSteps(services, address, ready, lease, self._journal, self._questions)
         self._step = 0
+        self._refused: int | None = None
+        """The last step, where its request was too long for the model."""
         self._writing = 0
         self._unwritten: dict[str, AnyFact] = {}
         """By message id: what was not stored when it was posted."""
@@ -71,10 +73,17 @@ class Attempt:
     async def ask(
         self, request: ChatRequest, on_text: Callable[[str], None] | None = None
     ) -> ChatReply:
-        return await self._models.ask(self._next_step(), request, on_text)
+        step = self._next_step()
+        self._refused = None
+        try:
+            self._moves.check_takes(step)
+            return await self._models.ask(step, request, on_text)
+        except TooLongError:
+            self._refused = step
+            raise
 
     async def move(self, reason: str) -> Moved | None:
-        return await self._moves.move(reason)
+        return await self._moves.move(reason, self._refused)
 
     async def call(self, call_id: str, tool: str, arguments: dict[str, Any]) -> ToolOutcome:
         return await self._tools.call(self._next_step(), call_id, tool, arguments)

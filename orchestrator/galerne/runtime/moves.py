@@ -1,12 +1,14 @@
 """Which model a task is asked of, and its moves to larger ones.
 
-    check failed twice ─▶ the next rung that is served ─▶ `moved` in the log ─▶ first call there
+    check failed twice, or the request is too long for the model
+        ─▶ the next rung that is served ─▶ `moved` in the log ─▶ first call there
 
 A move is a fact before anything is paid on the new rung, so whoever takes the task over goes on
 there. Moves of earlier attempts are read back and return in their order, whatever ladder this
 worker has.
 """
 
+from galerne.errors import TooLongError
 from galerne.logs import get_logger
 from galerne.messages.facts import Moved
 from galerne.messages.ids import TaskId
@@ -42,15 +44,24 @@ class Moves:
         ladder = self._services.ladder
         return ladder.own if self._made == 0 else ladder.named(self._name)
 
-    async def move(self, reason: str) -> Moved | None:
-        """Go on with the next larger model; None: there is none. Raises TransientError."""
+    def check_takes(self, step: int) -> None:
+        """Raises TooLongError where an earlier attempt was told that this model cannot."""
+        moved = self._known.get(self._made + 1)
+        if moved is not None and moved.refused == step:
+            raise TooLongError(moved.reason)
+
+    async def move(self, reason: str, refused: int | None = None) -> Moved | None:
+        """Go on with the next larger model; None: there is none. Raises TransientError.
+
+        `refused` is the step that the model of now could not take.
+        """
         n = self._made + 1
-        moved = self._known.get(n) or await self._write(n, reason)
+        moved = self._known.get(n) or await self._write(n, reason, refused)
         if moved is not None:
             self._made, self._name = n, moved.to_model
         return moved
 
-    async def _write(self, n: int, reason: str) -> Moved | None:
+    async def _write(self, n: int, reason: str, refused: int | None) -> Moved | None:
         """A new move, or the one that stands in its place. Raises FencedError, TransientError."""
         rung = await self._services.ladder.above(self.rung().name)
         if rung is None:
@@ -63,6 +74,7 @@ class Moves:
             to_model=rung.name,
             reason=reason,
             at=self._services.clock(),
+            refused=refused,
         )
         log.info("a task is moved", left=moved.from_model, to=moved.to_model, why=reason)
         stands = await self._services.facts.write(self._address, moved)

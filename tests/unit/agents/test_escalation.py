@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from galerne.errors import PermanentError
@@ -50,6 +51,23 @@ async def test_one_retry_with_the_reason_then_a_move_and_the_next_model_starts_a
     assert moved.reason == "the model gave up: I cannot read it."
     first, _, third = world.requests
     assert third.messages == first.messages
+
+
+async def test_the_schema_of_a_task_is_asked_of_the_back_end() -> None:
+    """How it is put, by a field or in words, is the model client's to say."""
+    world = world_of(says("3"), task=NUMBER)
+    assert await run(world) == 3
+    (request,) = world.requests
+    assert request.output == {"type": "integer"}
+    assert "integer" not in "".join(turn.content for turn in request.messages)
+
+
+async def test_who_gives_up_where_a_value_was_wanted_has_given_up() -> None:
+    given_up = msgspec.structs.replace(says(CANNOT), complaint="your answer holds no JSON value")
+    world = world_of(given_up, says(CANNOT), says("3"), task=NUMBER)
+    assert await run(world) == 3
+    (moved,) = world.moves.values()
+    assert moved.reason == "the model gave up: I cannot read it."
 
 
 async def test_a_retry_that_passes_moves_nothing() -> None:

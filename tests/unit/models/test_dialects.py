@@ -7,7 +7,13 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from galerne.errors import GalerneError, ModelError, RateLimitedError, TransientError
+from galerne.errors import (
+    GalerneError,
+    ModelError,
+    RateLimitedError,
+    TooLongError,
+    TransientError,
+)
 from galerne.messages.chat import (
     ChatMessage,
     ChatReply,
@@ -294,12 +300,12 @@ def test_what_every_back_end_means(
     ("name", "status", "message", "kind", "advice"),
     [
         ("vllm", 400, "requires --enable-auto-tool-choice", ModelError, "tool-call-parser mistral"),
-        ("vllm", 400, "maximum context length is 8192", ModelError, "--max-model-len"),
+        ("vllm", 400, "maximum context length is 8192", TooLongError, "--max-model-len"),
         ("ollama", 400, "mixtral does not support tools", ModelError, "model with tools"),
         ("ollama", 404, 'model "x" not found, try pulling it first', ModelError, "ollama pull"),
         ("ollama", 500, "model requires more system memory (9 GiB)", ModelError, "smaller model"),
         ("ollama", 503, "server busy, please try again.", RateLimitedError, "slow down"),
-        ("llamacpp", 400, "exceeds the available context size", ModelError, "larger -c"),
+        ("llamacpp", 400, "exceeds the available context size", TooLongError, "larger -c"),
         ("llamacpp", 500, "tools param requires --jinja flag", ModelError, "with --jinja"),
         ("mistral", 400, "Invalid model: open-mixtral-8x22b", ModelError, "galerne models"),
         ("openai", 500, "model requires more system memory", TransientError, "try again"),
@@ -322,7 +328,7 @@ def test_recorded_errors_mean_the_same_in_their_own_dialect_and_in_the_generic_o
         for name in (row["backend"].replace(".", ""), "openai"):
             body = msgspec.json.encode(row["body"])
             error = dialect_named(name).refusal(ENDPOINT, row["status"], row["headers"], body, 0.0)
-            if type(error) is not kind:
+            if not isinstance(error, kind):
                 wrong.append(f"{name}: {row['meaning']}: {error!r}")
     assert wrong == []
     assert len(rows) == 21

@@ -19,6 +19,7 @@ from galerne.errors import (
     ModelError,
     PermanentError,
     RateLimitedError,
+    TooLongError,
     TransientError,
     UnavailableError,
 )
@@ -119,7 +120,7 @@ def test_capacity_is_transient_whatever_its_type(status: int) -> None:
 
 def test_a_full_context_is_not_a_lack_of_capacity() -> None:
     body = {"error": {"message": "request (9031 tokens) exceeds the available context size"}}
-    assert type(refused(400, body)) is ModelError
+    assert type(refused(400, body)) is TooLongError
 
 
 def test_a_template_error_is_permanent_even_as_500() -> None:
@@ -355,3 +356,18 @@ def test_recorded_errors_are_told_apart_rightly() -> None:
         if not isinstance(error, expected):
             wrong.append(f"{row['meaning']}: {error!r}")
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "This model's maximum context length is 32768 tokens. However, you requested 40000",
+        "Prompt contains 40210 tokens, too large for model with 32768 maximum context length",
+        "request (9031 tokens) exceeds the available context size (4096 tokens)",
+        "input length exceeds the context length",
+        "the prompt is longer than the model's context length",
+    ],
+)
+def test_what_is_too_long_for_one_model_is_told_from_what_none_would_take(sentence: str) -> None:
+    assert type(refused(400, {"error": {"message": sentence}})) is TooLongError
+    assert type(refused(401, {"error": {"message": sentence}})) is ModelError

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from galerne.errors import ModelError
+from galerne.errors import TooLongError
 from galerne.messages.chat import ChatMessage, ToolSchema
 from galerne.models.tokens.counting import Counter
 from galerne.models.tokens.marks import SHORT, left_out, shorten_to
@@ -98,7 +98,7 @@ def fit(
     `messages` have passed `conversation.obey_rules`, and so does what comes out. `excerpts` are
     texts that stand in the task word for word and may be shortened like results. Where the task,
     its tools and the newest round are too much by themselves, they come out as short as they get,
-    so that the server may decide; ModelError is raised where they have surely more than `most`
+    so that the server may decide; TooLongError is raised where they have surely more than `most`
     (None: than `room`).
     """
     most = room if most is None else most
@@ -108,7 +108,7 @@ def fit(
     grown = _Grown(messages, tools, room, counter, excerpts)
     fitted = grown.fitted()
     if fitted.tokens > room and (least := counter.least(fitted.messages, tools)) > most:
-        raise ModelError(
+        raise TooLongError(
             f"the task, its tools and the newest turn have {least:,} tokens or more,"
             f" {least - most:,} over the {most:,} that the model's context leaves beside the"
             " answer; name fewer tools or inputs, lower `max_tokens` of this role, or take a model"
