@@ -30,7 +30,7 @@ def common(level: str = "warning") -> Parser:
     group = parser.add_argument_group("settings")
     group.add_argument("--config", metavar="FILE", type=Path, help="TOML file with settings")
     group.add_argument(
-        "--log-level", choices=LEVELS, default=level, help="of the lines on stderr (%(default)s)"
+        "--log-level", choices=LEVELS, default=level, help=f"of the lines on stderr ({level})"
     )
     group.add_argument(
         "--log-form", choices=("auto", "pretty", "json"), default="auto", help=argparse.SUPPRESS

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galerne.cli import options
+from galerne.cli import logs, options
 from galerne.cli.commands.submit import inputs_of
 from galerne.cli.main import main
 from galerne.cli.parsing import names, not_negative, port, positive
@@ -123,3 +123,20 @@ def test_inputs_that_are_no_object_or_no_json_are_refused(tmp_path: Path) -> Non
         inputs_of([f"@{tmp_path / 'list.json'}"])
     with pytest.raises(InvalidInputError, match="not JSON"):
         inputs_of([f"x=@{tmp_path / 'broken.json'}"])
+
+
+@pytest.mark.parametrize(
+    "line", ["models --log-level debug show mistral", "models show mistral --log-level debug"]
+)
+def test_a_flag_counts_before_an_action_and_after_it(
+    line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels: list[str] = []
+
+    def configure(level: str, form: str) -> None:
+        assert form == "auto"
+        levels.append(level)
+
+    monkeypatch.setattr(logs, "configure", configure)
+    assert main(line.split()) == 0
+    assert levels == ["debug"]

@@ -75,7 +75,7 @@ def _action(actions: Subparsers, name: str, what: str) -> Parser:
         parents=[options.as_json(), options.common()],
     )
     for action in parser._actions:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - or a default here would undo a flag before the action
-        if action.dest in {"json", "config"}:
+        if action.dest in {"json", "config", "log_level", "log_form"}:
             action.default = argparse.SUPPRESS
     return parser
 
