@@ -125,10 +125,10 @@ class ModelClient:
         """
         question = Question(request, key)
         if on_text is None:
-            reply = question.mended(await self._answer(question, None))
+            reply = question.mended(await self._ask_plain(question))
         else:
             hearing = question.hearing(on_text)
-            reply = question.mended(await self._answer(question, hearing.hear))
+            reply = question.mended(await self._ask_streamed(question, hearing.hear))
             hearing.end(reply.message.content)
         return self._window.heard(question.prompt, question.answered(reply), self._dialect)
 
@@ -168,17 +168,6 @@ class ModelClient:
             self._dialect = dialect_named(told)
             self._ways = None
 
-    async def _answer(self, question: Question, on_text: Callable[[str], None] | None) -> ChatReply:
-        if on_text is None:
-            return await self._ask_plain(question)
-        limit = TimeLimit(self._endpoint, self._settings)
-        stream = ReplyStream(self._endpoint)
-        with limit.scope:
-            return await self._ask_streamed(question, stream, on_text, limit)
-        if stream.whole:  # only the end of the body is missing, and the answer is paid for
-            return stream.reply()
-        raise limit.exceeded()
-
     async def _ask_plain(self, question: Question) -> ChatReply:
         response = await self._accepted(question, stream=False)
         try:
@@ -186,7 +175,16 @@ class ModelClient:
         finally:
             response.close()
 
-    async def _ask_streamed(
+    async def _ask_streamed(self, question: Question, on_text: Callable[[str], None]) -> ChatReply:
+        limit = TimeLimit(self._endpoint, self._settings)
+        stream = ReplyStream(self._endpoint)
+        with limit.scope:
+            return await self._streamed(question, stream, on_text, limit)
+        if stream.whole:  # only the end of the body is missing, and the answer is paid for
+            return stream.reply()
+        raise limit.exceeded()
+
+    async def _streamed(
         self,
         question: Question,
         stream: ReplyStream,
@@ -265,7 +263,9 @@ class ModelClient:
             question.request, question.tools.encoded, self._dialect, reserved
         )
         body = self._dialect.encode(question.asked(self._settings, ways, stream=stream))
-        headers = {} if question.key is None else {KEY_HEADER: question.key}
+        headers = {"Content-Type": "application/json"}
+        if question.key is not None:
+            headers[KEY_HEADER] = question.key
         if stream and not self._dialect.reuses_after_stream:
             headers["Connection"] = "close"
         url = self._endpoint.chat_url

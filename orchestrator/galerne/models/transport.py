@@ -67,15 +67,14 @@ class Transport:
         *,
         limited: bool = True,
     ) -> aiohttp.ClientResponse:
-        """The head of an answer; `body` is JSON. Who asks without the limit has one of its own."""
+        """The head of an answer. Who asks without the limit has one of its own."""
         if self._opened is None:
             raise PermanentError(f"the client of {self._endpoint} is not open; use `async with`")
-        payload = aiohttp.BytesPayload(body, content_type="application/json") if body else None
         try:
             response = await self._opened.request(
                 method,
                 url,
-                data=payload,
+                data=body,
                 headers=headers,
                 timeout=self._limits if limited else _UNLIMITED,
                 allow_redirects=False,
