@@ -715,3 +715,9 @@ async def test_a_list_of_models_that_is_none() -> None:
 async def test_an_endpoint_is_needed() -> None:
     with pytest.raises(InvalidSettingsError, match="endpoint"):
         ModelClient(RoleSettings())
+
+
+async def test_half_a_character_is_told_and_not_thrown() -> None:
+    async with ModelClient(RoleSettings(endpoint="http://127.0.0.1:1/v1", backend="openai")) as one:
+        with pytest.raises(ModelError, match="half of a character"):
+            await one.ask(ChatRequest((ChatMessage("user", "a\ud83d"),)))

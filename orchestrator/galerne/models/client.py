@@ -19,7 +19,7 @@ from typing import Self
 import aiohttp
 import anyio
 
-from galerne.errors import GalerneError, TransientError
+from galerne.errors import GalerneError, ModelError, TransientError
 from galerne.logs import get_logger
 from galerne.messages.chat import ChatReply, ChatRequest
 from galerne.models.catalogue import Catalogue, packaged
@@ -123,7 +123,15 @@ class ModelClient:
         (UnavailableError, DeadlineError, RateLimitedError, BadAnswerError) where another try may
         help.
         """
-        question = Question(request, key)
+        try:
+            return await self._ask(Question(request, key), on_text)
+        except UnicodeEncodeError as error:
+            raise ModelError(
+                f"the request holds half of a character ({error.object[error.start]!r}); decode"
+                " its text with errors='replace', or leave it out"
+            ) from error
+
+    async def _ask(self, question: Question, on_text: Callable[[str], None] | None) -> ChatReply:
         if on_text is None:
             reply = question.mended(await self._ask_plain(question))
         else:

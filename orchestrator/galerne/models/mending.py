@@ -14,7 +14,16 @@ import msgspec
 
 from galerne.messages.chat import ChatReply, OneTool, ToolCall, ToolChoice, ToolSchema
 from galerne.models.names import sendable
-from galerne.models.repair import LeakGuard, Parsed, may_call, mend_call, parse_calls, tool_calls
+from galerne.models.repair import (
+    LeakGuard,
+    Parsed,
+    ThinkingFilter,
+    may_call,
+    mend_call,
+    parse_calls,
+    tool_calls,
+    without_thinking,
+)
 from galerne.models.reply import made_id, named_finish
 
 
@@ -35,14 +44,15 @@ class Offered(msgspec.Struct, frozen=True):
 
 
 class Hearing:
-    """Passes a stream's text on to `on_text`, without what may be the markup of a call."""
+    """Passes a stream's text on to `on_text`, without thinking and what may be a call's markup."""
 
     def __init__(self, offered: Offered, on_text: Callable[[str], None]) -> None:
+        self._thinking = ThinkingFilter()
         self._guard = LeakGuard(offered.names)
         self._on_text = on_text
 
     def hear(self, text: str) -> None:
-        self._show(self._guard.feed(text))
+        self._show(self._guard.feed(self._thinking.feed(text)))
 
     def end(self, content: str) -> None:
         """Pass on what of the mended answer's `content` was held back."""
@@ -59,7 +69,8 @@ def mended(reply: ChatReply, offered: Offered) -> ChatReply:
     if not (message.tool_calls or offered.must_call or may_call(message.content)):
         return reply  # words alone, as most answers are
     calls, readings = _native(message.tool_calls, reply.id, offered)
-    parsed = parse_calls(message.content, offered.names, offered.parameters)
+    content = without_thinking(message.content)
+    parsed = parse_calls(content, offered.names, offered.parameters)
     if parsed.tried and not (calls and parsed.among_prose):
         calls += _new(tool_calls(parsed, _ids(reply.id, parsed, len(calls))), calls)
         readings.append(parsed)
