@@ -529,6 +529,24 @@ async def test_silence_in_the_middle_is_a_deadline() -> None:
             await backend.gone.wait()
 
 
+async def test_comments_are_no_sign_of_life() -> None:
+    """Gateways write `: ping` to keep a connection open, also to a model that has died."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = await events(request)
+        await response.write(chunk(content="a"))
+        while True:
+            await response.write(b": ping\n\n")
+            await anyio.sleep(0.01)
+
+    async with (
+        serving(handle) as backend,
+        client_of(backend.url, idle_timeout=0.1, timeout=30.0) as client,
+    ):
+        with pytest.raises(DeadlineError, match=r"fell silent for 0\.1 s"):
+            await client.ask(REQUEST, on_text=ignore)
+
+
 async def test_silence_after_the_answer_is_no_error() -> None:
     handler = stalling(chunk(content="a", finish="stop"))
     async with serving(handler) as backend, client_of(backend.url, idle_timeout=0.05) as client:

@@ -220,12 +220,13 @@ class ModelClient:
         """Feed the stream until it has said `[DONE]` or its bytes end."""
         size = 0
         while piece := await self._piece(response, stream):
-            limit.heard()
             size += len(piece)
             if size > MAX_ANSWER:
                 raise too_long(self._endpoint, MAX_ANSWER)
             if text := stream.feed(piece):
                 on_text(text)
+            if stream.moved:
+                limit.heard()
             if stream.done:
                 await self._transport.linger(response)
                 return

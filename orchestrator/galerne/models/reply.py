@@ -30,7 +30,6 @@ _LIMITED = frozenset({"length", "model_length", "max_tokens"})
 _CUT = _LIMITED | {"content_filter", "abort", "cancelled", "insufficient_system_resource"}
 _WAS_CUT = "was cut before its end"
 _BY_LIMIT = f"{_WAS_CUT} by the limit of tokens for one answer; write less at once"
-_MOST_TOKENS = 2**53 - 1  # what JSON carries exactly everywhere; no answer has as many
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -61,7 +60,7 @@ def plain_reply(body: bytes, endpoint: Endpoint) -> ChatReply:
                 else bad_answer(endpoint, "answered without a choice", body)
             )
         said = Said(
-            id=answer.id or "",
+            id=str(answer.id or ""),
             model=answer.model or "",
             text=text_of(message.content),
             calls=[_call(call) for call in message.tool_calls or ()],
@@ -101,15 +100,10 @@ def finished(said: Said, endpoint: Endpoint) -> ChatReply:
         message=ChatMessage("assistant", said.text, tuple(calls)),
         model=said.model or endpoint.model,
         finish=named_finish(said.finish, has_calls=bool(calls)),
-        usage=TokenUsage(_counted(usage.prompt_tokens), _counted(usage.completion_tokens)),
+        usage=TokenUsage(usage.read, usage.written),
         id=said.id,
         complaint="; ".join(cut),
     )
-
-
-def _counted(tokens: int | None) -> int:
-    """A count that accounts can hold: one below zero would give a job money back."""
-    return min(max(tokens or 0, 0), _MOST_TOKENS)
 
 
 def is_object(arguments: str) -> bool:

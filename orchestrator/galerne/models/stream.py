@@ -90,6 +90,8 @@ class ReplyStream:
         self._answered = False
         self.done = False
         """`[DONE]` was said: nothing more will come."""
+        self.moved = False
+        """Whether the last piece completed an event: comments only keep a connection open."""
 
     @property
     def whole(self) -> bool:
@@ -98,7 +100,9 @@ class ReplyStream:
 
     def feed(self, piece: bytes) -> str:
         """The text that `piece` completes. Raises BadAnswerError, or what the server stated."""
-        return "".join([self._take(payload) for payload in self._events.feed(piece)])
+        payloads = self._events.feed(piece)
+        self.moved = bool(payloads)
+        return "".join([self._take(payload) for payload in payloads])
 
     def finish(self) -> str:
         """The text of an event that the end of the bytes left open.
@@ -145,7 +149,7 @@ class ReplyStream:
             raise failed(self._endpoint, payload)
         said = self._said
         if not (said.id and said.model):
-            said.id = said.id or chunk.id or ""
+            said.id = said.id or str(chunk.id or "")
             said.model = said.model or chunk.model or ""
         if chunk.usage is not None:
             said.usage = chunk.usage

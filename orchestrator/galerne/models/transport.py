@@ -116,6 +116,8 @@ class Transport:
 
     async def linger(self, response: aiohttp.ClientResponse) -> None:
         """Read the end of the body, if it comes at once: then the connection serves again."""
+        if response.content.at_eof():
+            return
         with anyio.move_on_after(_LINGER):
             try:
                 while not response.content.at_eof():

@@ -15,6 +15,7 @@ import msgspec
 from galerne.messages.chat import ChatMessage, ToolCall, ToolSchema
 from galerne.models.names import sendable
 
+_MOST_TOKENS = 2**53 - 1  # what JSON carries exactly everywhere; no answer has as many
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What the decoders here raise when the bytes are not the form they promise."""
 
@@ -144,16 +145,26 @@ class Choice(msgspec.Struct):
 
 
 class Usage(msgspec.Struct):
-    """Tokens, as the back end counted them."""
+    """Tokens, as the back end counted them; proxies write fractions and texts, too."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: int | float | str | None = None
+    completion_tokens: int | float | str | None = None
+
+    @property
+    def read(self) -> int:
+        """Tokens of the prompt."""
+        return _counted(self.prompt_tokens)
+
+    @property
+    def written(self) -> int:
+        """Tokens of the answer."""
+        return _counted(self.completion_tokens)
 
 
 class Completion(msgspec.Struct):
     """A whole answer, a chunk of one, or the error that some back ends send with status 200."""
 
-    id: str | None = None
+    id: str | int | None = None
     model: str | None = None
     object: str | None = None
     choices: list[Choice] | None = None
@@ -207,10 +218,22 @@ def arguments_text(raw: msgspec.Raw) -> str:
 
     Raises one of UNDECODABLE where a string is not valid.
     """
-    data = bytes(raw).strip()
+    data = bytes(raw)
+    if data.startswith(b'"'):
+        return _decode_text(data)
+    data = data.strip()
     if not data or data == b"null":
         return ""
     return _decode_text(data) if data.startswith(b'"') else data.decode()
+
+
+def _counted(tokens: float | str | None) -> int:
+    """A count that accounts can hold: one below zero would give a job money back."""
+    try:
+        whole = tokens if type(tokens) is int else int(float(tokens or 0))
+    except (ValueError, OverflowError):
+        return 0
+    return min(max(whole, 0), _MOST_TOKENS)
 
 
 def _part_text(part: Part | str) -> str:

@@ -214,11 +214,28 @@ def test_a_call_that_a_server_stopped_is_not_one_without_arguments(finish: str) 
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"), [(-5, 0), (None, 0), (7, 7), (10**18, 2**53 - 1), (10**30, 2**53 - 1)]
+    ("said", "kept"),
+    [
+        (-5, 0),
+        (None, 0),
+        (7, 7),
+        (7.0, 7),
+        ("7", 7),
+        ("many", 0),
+        ("nan", 0),
+        ("inf", 0),
+        (10**18, 2**53 - 1),
+        (10**30, 2**53 - 1),
+    ],
 )
-def test_counts_that_cannot_be_true_are_kept_within_bounds(said: int | None, kept: int) -> None:
+def test_counts_that_cannot_be_true_are_kept_within_bounds(said: Any, kept: int) -> None:
     reply = plain({"content": "So"}, usage={"prompt_tokens": said, "completion_tokens": said})
     assert reply.usage == TokenUsage(kept, kept)
+
+
+def test_a_number_as_the_id_of_an_answer_costs_nothing() -> None:
+    body = b'{"id": 12, "choices": [{"message": {"content": "So"}, "finish_reason": "stop"}]}'
+    assert plain_reply(body, ENDPOINT).id == "12"
 
 
 def test_a_whole_call_before_the_limit_counts() -> None:

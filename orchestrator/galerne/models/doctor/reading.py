@@ -83,7 +83,7 @@ def tokens_of(answer: Answer) -> int:
     if isinstance(answer, Unheard):
         return 0
     used = [usage for usage in _usages(answer) if usage is not None]
-    return (used[-1].prompt_tokens or 0) + (used[-1].completion_tokens or 0) if used else 0
+    return used[-1].read + used[-1].written if used else 0
 
 
 def excerpt(text: str, limit: int = _WORDS) -> str:
