@@ -34,7 +34,7 @@ _STRAY: Final = re.compile(r"[\]}]++")
 _FUNCTION_END: Final = re.compile(r"\s*+</function>")
 _NAME_ONLY: Final = re.compile(
     r"\s*+([^\W\d][\w./-]*+(?:\\[\w./-]*+)*+)"
-    r"(?P<ended>(?:(?!\[TOOL_CALLS\])\[\w*+\]?+\w*+)++)?\s*+"
+    r"(?P<ended>(?:(?!\[TOOL_CALLS\])\[\w*+\]?\w*+)+)?\s*+"  # no possessive group: gh-106052
     r"(?=\Z|\[TOOL_CALLS\])"
 )
 _LIST: Final = re.compile(r"\[\s{0,64}\{")
