@@ -39,10 +39,14 @@ class JsonObject(msgspec.Struct, frozen=True):
 
 
 class BrokenObject(msgspec.Struct, frozen=True):
-    """What began like an object and is none; `reason` is one line that a model can act on."""
+    """What began like an object and is none; `reason` is one line that a model can act on.
+
+    `id` is its task's, where the form of the text tells it.
+    """
 
     text: str
     reason: str
+    id: str | None = None
 
 
 Found = JsonObject | BrokenObject
@@ -65,6 +69,11 @@ class ObjectScanner:
     def held(self) -> int:
         """Characters kept of an object that is still open."""
         return self._open.held if isinstance(self._open, _Object) else 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the text so far ends inside an object."""
+        return self._open is not None
 
     def feed(self, text: str) -> list[Found]:
         found: list[Found] = []

@@ -1,4 +1,4 @@
-"""A planner model's text → tasks and rejections, while it speaks.
+"""A planner model's text, JSON or numbered calls → tasks and rejections, while it speaks.
 
 A reader lives through one plan: any number of turns, each fed in pieces and then finished. It
 knows the tasks that an earlier attempt has already written, and gives none of them again.
@@ -20,7 +20,8 @@ from galerne.messages.ids import TaskId
 from galerne.messages.plan import Rejected, TaskSpec
 from galerne.messages.tools import ToolSpec
 from galerne.planner.check import check_task, excerpt
-from galerne.planner.objects import BrokenObject, Found, JsonObject, ObjectScanner
+from galerne.planner.numbered import PlanScanner
+from galerne.planner.objects import BrokenObject, Found, JsonObject
 
 CUT_SHORT: Final = frozenset({"length", "model_length"})
 """The finish reasons of an answer that reached its limit."""
@@ -37,7 +38,7 @@ class PlanReader:
         self._position = {task.id: place for place, task in enumerate(already)}
         self._read: dict[TaskId, TaskSpec] = {}
         self._from_the_start: bool | None = None if already else True
-        self._scanner = ObjectScanner()
+        self._scanner = PlanScanner(self._tools)
         self._seen_in_turn = 0
 
     @property
@@ -75,7 +76,7 @@ class PlanReader:
         match found:
             case BrokenObject(text=text, reason=reason):
                 named = _ID.search(text)
-                return Rejected(reason, excerpt(text), named[1] if named else None)
+                return Rejected(reason, excerpt(text), found.id or (named[1] if named else None))
             case JsonObject():
                 task = self._again(found)
                 if task is None:
