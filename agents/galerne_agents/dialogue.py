@@ -1,13 +1,16 @@
 """An agent task's conversation with one model, from its opening to an answer or a fault.
 
     ask ──text──▶ judged ──▶ accepted
-     ▲              └─ fault: told to the model, once; a second one is the end here
+     ▲              └─ fault: told to the model, once; the next one is the end here
      └──tool calls, each made in order
 
 Between steps everything follows from the task and from what the journal gives back. Whether a
 call becomes a step is therefore decided by the names that the task or the job lists, where it
 lists any, and not by which tools happen to be served at this moment: where none are listed every
 call becomes one, and the runtime answers for a tool that does not exist.
+
+A model is asked again once for each fault. A call that succeeds after that shows that it went on,
+so a fault of another kind is told to it, too; the same words are never said twice.
 
 What an earlier model of the task has called stands in the conversation of the next one, which so
 knows what is done. A call that succeeded there and comes again word for word gets that result: no
@@ -78,7 +81,10 @@ class Dialogue:
         self.called = list(earlier)
         """Every call of the task that was made, by whichever model."""
         self._failed = 0
-        self._told = False
+        self._told: set[str] = set()
+        """What was said about faults so far."""
+        self._stuck = False
+        """Whether no call has succeeded since a fault was told."""
 
     async def run(self) -> Accepted | Fault:
         for _ in range(MAX_TURNS):
@@ -97,9 +103,10 @@ class Dialogue:
                     self._turns.append(ChatMessage("user", NOT_USED.format(reply.complaint)))
                 continue
             verdict = self._judged(reply)
-            if isinstance(verdict, Accepted) or self._told:
+            if isinstance(verdict, Accepted) or self._stuck or verdict.say in self._told:
                 return verdict
-            self._told = True
+            self._told.add(verdict.say)
+            self._stuck = True
             self._turns.append(ChatMessage("user", verdict.say))
         return Fault(f"no answer after {MAX_TURNS} turns", "")
 
@@ -116,10 +123,14 @@ class Dialogue:
             return _tool_turn(call, f"Error: {fault}")
         known = self._earlier.get((call.name, _encode_sorted(arguments)))
         if known is not None:
+            self._stuck = False
             return _tool_turn(call, known.content)
         outcome = settled(await self._context.call(call.id, call.name, arguments))
         made = Called(call, arguments, _as_content(outcome), isinstance(outcome, ToolResult))
-        self._failed += not made.succeeded
+        if made.succeeded:
+            self._stuck = False
+        else:
+            self._failed += 1
         self.called.append(made)
         return _tool_turn(call, made.content)
 

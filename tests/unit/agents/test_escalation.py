@@ -12,7 +12,7 @@ from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult
 from galerne_agents.checks import NOT_USED
 from galerne_agents.dialogue import MAX_TURNS
 from galerne_agents.executor import ExecutorAgent
-from unit.agents.scripted import Killed, World, call, calls, ready, says, script
+from unit.agents.scripted import Killed, World, call, calls, ready, says, script, unusable
 from unit.planner.examples import TOOLS, agent_task
 
 pytestmark = pytest.mark.anyio
@@ -74,6 +74,79 @@ async def test_a_retry_that_passes_moves_nothing() -> None:
     world = world_of(says(CANNOT), says("after all"))
     assert await run(world) == "after all"
     assert world.moves == {}
+
+
+CUT = "The call was cut off."
+
+
+async def test_a_fault_of_another_kind_is_told_too_once_a_call_has_succeeded() -> None:
+    """Each once: a truncated call, mended, does not cost the answer its own second chance."""
+    world = world_of(
+        unusable(CUT),
+        calls(call("read_file")),
+        says("three"),
+        says("3"),
+        task=NUMBER,
+        outcomes=(FOUND,),
+    )
+    assert await run(world) == 3
+    assert world.moves == {}
+    first, second = [turn.content for turn in world.requests[-1].messages if turn.role == "user"][
+        1:
+    ]
+    assert first == NOT_USED.format(CUT)
+    assert second.startswith("Your answer cannot be used: the answer is not JSON. Answer again")
+
+
+@pytest.mark.parametrize(
+    ("between", "outcomes"),
+    [
+        ((), ()),
+        ((calls(call("no_such_tool")),), ()),
+        ((calls(call("read_file")),), (ToolRefused(code="tool", message="not now"),)),
+    ],
+    ids=["at once", "after no call", "after a failed call"],
+)
+async def test_who_gets_no_further_after_a_fault_is_left_at_the_next_one(
+    between: tuple[ChatReply, ...], outcomes: tuple[ToolOutcome, ...]
+) -> None:
+    world = world_of(
+        unusable(CUT),
+        *between,
+        says("three"),
+        says("3"),
+        task=NUMBER,
+        outcomes=outcomes,
+        inputs={"1": "three"},
+    )
+    assert await run(world) == 3
+    assert world.asked_on == ["a-model"] * (2 + len(between)) + ["nemo"]
+    assert world.moves[1].reason == "the answer is not JSON"
+
+
+@pytest.mark.parametrize("fault", [says(CANNOT), says(" "), unusable(CUT)])
+async def test_the_same_is_never_told_twice_whatever_was_called_meanwhile(fault: ChatReply) -> None:
+    world = world_of(fault, calls(call("read_file")), fault, says("done"), outcomes=(FOUND,))
+    assert await run(world) == "done"
+    assert world.asked_on == ["a-model"] * 3 + ["nemo"]
+
+
+async def test_a_result_that_an_earlier_model_got_is_a_step_forward_too() -> None:
+    reading = calls(call("read_file"))
+    world = world_of(
+        reading,
+        unusable(CUT),
+        unusable(CUT),
+        says(" "),
+        reading,
+        says(CANNOT),
+        says("done"),
+        outcomes=(FOUND,),
+        larger=("nemo",),
+    )
+    assert await run(world) == "done"
+    assert world.asked_on == ["a-model"] * 3 + ["nemo"] * 4
+    assert len(world.called) == 1
 
 
 async def test_after_the_last_rung_it_fails_with_the_reason_of_each() -> None:
