@@ -1,5 +1,6 @@
 """Each fault of an answer, and what is said about it."""
 
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from galerne.errors import InvalidInputError
 from galerne.messages.chat import ChatMessage, ChatReply
 from galerne.messages.ids import TaskId
 from galerne.messages.plan import TaskSpec
+from galerne.models.output import valued
 from galerne_agents.checks import NOT_USED, WORDS, Accepted, Evidence, Fault, judged, typed
 
 OBJECT = {
@@ -81,6 +83,27 @@ def test_a_named_check_says_what_the_answer_has_to_do() -> None:
     assert reason("about 17", check="integer") == (
         "the answer does not pass its check: it has to be one whole number and nothing else"
     )
+
+
+@pytest.mark.parametrize(
+    ("check", "text", "passes"),
+    [
+        ("regex:^[a-z]+$", "abc", True),
+        ("regex:^[a-z]+$", "a1", False),
+        ("integer", "12", True),
+        ('contains:"hi"', 'say "hi"', True),
+        ("one-line", "one\ntwo", False),
+        ("json", "abc", True),
+    ],
+)
+def test_a_check_reads_the_text_that_the_model_client_has_put_into_json(
+    check: str, text: str, passes: bool
+) -> None:
+    output = {"type": "string"}
+    reply = valued(ChatReply(ChatMessage("assistant", text), "m"), output)
+    assert reply.message.content == json.dumps(text)
+    task = TaskSpec(id=TaskId("1"), instruction="x", output=output, check=check)
+    assert isinstance(judged(task, reply, Evidence()), Accepted) == passes
 
 
 def test_an_answer_on_failed_calls_alone_is_a_soft_fault() -> None:
