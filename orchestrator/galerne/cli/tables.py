@@ -12,6 +12,7 @@ from galerne.client import JobSummary
 from galerne.messages.plan import TaskSpec
 from galerne.planner import Plan
 
+_SHOWN_PATH = 7  # tasks of the longest chain; of more the first and the last
 _STYLES = {
     "succeeded": "green",
     "failed": "bold red",
@@ -63,7 +64,14 @@ def plan_table(plan: Plan) -> RenderableType:
     tokens = count_text(plan.usage.tokens)
     count = f"{len(plan.tasks)} task{'' if len(plan.tasks) == 1 else 's'}"
     foot = f"{count} · {tokens} tokens" if tokens else count
-    return Group(table, *refused, Text(foot, style="dim"))
+    return Group(table, *refused, Text(_graph(plan), style="dim"), Text(foot, style="dim"))
+
+
+def _graph(plan: Plan) -> str:
+    """How far the tasks can run beside each other, and what they wait for at the longest."""
+    path = [one_line(task, 64) for task in plan.critical_path()]
+    shown = path if len(path) <= _SHOWN_PATH else [*path[:3], "…", *path[-3:]]
+    return f"at most {plan.width} at once · longest chain of {len(path)}: {' → '.join(shown)}"
 
 
 def _what(task: TaskSpec) -> str:

@@ -27,6 +27,7 @@ from galerne.messages.ids import TaskId, is_id, is_reserved
 from galerne.messages.plan import Rejected, TaskSpec
 from galerne.messages.tools import ToolSpec
 from galerne.planner.arguments import argument_fault
+from galerne.planner.producers import reference_fault
 from galerne.planner.refs import referenced_tasks
 
 MAX_TASKS: Final = 200
@@ -71,6 +72,7 @@ def check_task(
         task_id = _id(fields.get("id"), "id")
         task = _with_limits(_task(task_id, fields, tools), fields)
         task = _with_needs(task, fields, before)
+        _check_references(task, before, tools)
         _check_free(task, before, taken)
     except _RefusedError as refusal:
         return Rejected(str(refusal), excerpt(text), task_id)
@@ -253,6 +255,14 @@ def _with_needs(task: TaskSpec, fields: Mapping[str, Any], before: Tasks) -> Tas
                 f"it needs task {need!r}, which does not stand before it: write that one first"
             )
     return msgspec.structs.replace(task, needs=needs)
+
+
+def _check_references(task: TaskSpec, before: Tasks, tools: Mapping[str, ToolSpec]) -> None:
+    if task.tool is None:
+        return
+    fault = reference_fault(task.args or {}, tools[task.tool].parameters, before)
+    if fault:
+        raise _RefusedError(f"{task.tool}: {fault}")
 
 
 def _check_free(task: TaskSpec, before: Tasks, taken: Tasks) -> None:

@@ -81,6 +81,8 @@ def plan_document(plan: "Plan") -> dict[str, Any]:
     ]
     return {
         "tasks": tasks,
+        "critical_path": list(plan.critical_path()),
+        "width": plan.width,
         "rejected": msgspec.to_builtins(plan.rejected),
         "usage": msgspec.to_builtins(plan.usage),
     }

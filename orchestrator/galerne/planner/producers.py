@@ -1,0 +1,90 @@
+"""References of a tool task against what the tasks that they refer to will give.
+
+An agent or a person answers by the task's `output` schema, an agent without one in text; of a
+tool's result nothing is known before it is there. Only what cannot fit is a fault: a part that the
+producer's schema does not have, and a whole argument of another primitive type.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from galerne.core.refs import Reference, references
+from galerne.messages.ids import TaskId
+from galerne.messages.plan import TaskSpec
+
+_TEXT: Mapping[str, Any] = {"type": "string"}
+_NUMERIC = frozenset({"integer", "number"})
+
+
+def reference_fault(
+    args: Mapping[str, Any], parameters: Mapping[str, Any], tasks: Mapping[TaskId, TaskSpec]
+) -> str | None:
+    """The first fault in one clause, None when every reference may fit.
+
+    `parameters` is the JSON Schema (Draft 7) of the tool; `tasks` those that may be referred to.
+    Raises InvalidInputError when a `$ref` is not a usable reference.
+    """
+    properties = _fields(parameters.get("properties"))
+    for name, value in args.items():
+        for reference in references(value):
+            found, missing = _descended(reference, tasks)
+            if missing is not None:
+                return f"args.{name}: {missing}"
+            if not isinstance(value, dict) or "$ref" not in value:
+                continue
+            given, wanted = _types(found), _types(_fields(properties.get(name)))
+            if given and wanted and not _overlap(given, wanted):
+                return (
+                    f"args.{name} must be {' or '.join(wanted)}, but {reference} is"
+                    f" {' or '.join(given)}{_advice(tasks.get(TaskId(reference.task)))}"
+                )
+    return None
+
+
+def _descended(
+    reference: Reference, tasks: Mapping[TaskId, TaskSpec]
+) -> tuple[Mapping[str, Any], str | None]:
+    """The schema of what is referred to (empty: unknown), or what is missing there."""
+    task = tasks.get(TaskId(reference.task))
+    if task is None or task.kind not in {"agent", "ask"}:
+        return {}, None
+    if task.output is None:  # a person's word may be any value; a text may hold JSON to go into
+        whole = task.kind == "agent" and not reference.path
+        return (_TEXT if whole else {}), None
+    schema: Mapping[str, Any] = task.output
+    for part in reference.path:
+        properties = _fields(schema.get("properties"))
+        if part in properties:
+            schema = _fields(properties[part])
+        elif _types(schema) == ("array",) and part.lstrip("-").isdecimal():
+            schema = _fields(schema.get("items"))
+        elif properties and schema.get("additionalProperties") is False:
+            there = ", ".join(properties)
+            return {}, f"task {task.id} gives no {part!r}; it gives: {there}"
+        else:
+            return {}, None
+    return schema, None
+
+
+def _advice(task: TaskSpec | None) -> str:
+    if task is None or task.output is not None:
+        return ""
+    return f": give task {task.id} an output schema"
+
+
+def _overlap(given: Sequence[str], wanted: Sequence[str]) -> bool:
+    """A number may be whole, so the two kinds of numbers are one here."""
+    both = set(given) & set(wanted)
+    return bool(both or (_NUMERIC & set(given) and _NUMERIC & set(wanted)))
+
+
+def _types(schema: Mapping[str, Any]) -> tuple[str, ...]:
+    """The type names that a schema allows; none means any."""
+    declared = schema.get("type")
+    if isinstance(declared, str):
+        return (declared,)
+    return tuple(cast("Sequence[str]", declared)) if isinstance(declared, list) else ()
+
+
+def _fields(value: Any) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
