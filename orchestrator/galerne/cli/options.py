@@ -38,6 +38,16 @@ def common(level: str = "warning") -> Parser:
     return parser
 
 
+def again(flags: Parser) -> Parser:
+    """The same flags once more, for an action of a command that takes them before it, too.
+
+    Without defaults, which would undo what was given before the action.
+    """
+    for action in flags._actions:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - argparse has no other way to all of them
+        action.default = argparse.SUPPRESS
+    return flags
+
+
 def bus() -> Parser:
     """For commands that talk to a NATS server."""
     parser = Parser(add_help=False)

@@ -1,7 +1,10 @@
 """Flags: what they become, and what is said about wrong ones."""
 
+# pyright: reportPrivateUsage=false
+
 import argparse
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 
 from galerne.cli import logs, options
 from galerne.cli.commands.submit import inputs_of
-from galerne.cli.main import main
+from galerne.cli.main import _parser, main
 from galerne.cli.parsing import names, not_negative, port, positive
 from galerne.errors import InvalidInputError
 from galerne.settings import BusSettings, RoleSettings, Settings, load_settings
@@ -125,12 +128,59 @@ def test_inputs_that_are_no_object_or_no_json_are_refused(tmp_path: Path) -> Non
         inputs_of([f"x=@{tmp_path / 'broken.json'}"])
 
 
+NESTED = [
+    ("quarantine", ["list", "show 1", "requeue 1", "drop 1"]),
+    ("models", ["show mistral", "choose --quality simple"]),
+]
+"""Every command with actions, and each of them."""
+
+
+def test_every_command_with_actions_is_tried_here() -> None:
+    for command, actions in NESTED:
+        assert [line.split(maxsplit=1)[0] for line in actions] == actions_of(command)
+    assert [name for name in actions_of() if actions_of(name)] == [name for name, _ in NESTED]
+
+
+def actions_of(*path: str) -> list[str]:
+    """The names that may stand next on the command line."""
+    parser: Any = _parser()
+    for name in path:
+        parser = _choices(parser)[name]
+    return list(_choices(parser))
+
+
+def _choices(parser: Any) -> dict[str, Any]:
+    kind: Any = argparse._SubParsersAction
+    found: list[dict[str, Any]] = [one.choices for one in parser._actions if isinstance(one, kind)]
+    return found[0] if found else {}
+
+
+@pytest.mark.parametrize(
+    "flags", ["--log-level debug", "--log-form json", "--json", "--config some.toml"]
+)
+@pytest.mark.parametrize(
+    ("command", "action"), [(command, action) for command, rest in NESTED for action in rest]
+)
+def test_a_flag_counts_before_an_action_and_after_it(command: str, action: str, flags: str) -> None:
+    parser = _parser()
+    plain = vars(parser.parse_args(f"{command} {action}".split()))
+    before = vars(parser.parse_args(f"{command} {flags} {action}".split()))
+    after = vars(parser.parse_args(f"{command} {action} {flags}".split()))
+    assert before == after != plain
+    changed = {name for name in plain if before[name] != plain[name]}
+    assert changed == {flags.split(maxsplit=1)[0].removeprefix("--").replace("-", "_")}
+
+
+def test_of_two_the_one_behind_the_action_counts() -> None:
+    line = "quarantine --server nats://a:1 --log-level debug list --server nats://b:1"
+    flags = _parser().parse_args(line.split())
+    assert (flags.server, flags.log_level, flags.log_form) == ("nats://b:1", "debug", "auto")
+
+
 @pytest.mark.parametrize(
     "line", ["models --log-level debug show mistral", "models show mistral --log-level debug"]
 )
-def test_a_flag_counts_before_an_action_and_after_it(
-    line: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_level_is_set_wherever_it_stands(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     levels: list[str] = []
 
     def configure(level: str, form: str) -> None:

@@ -68,16 +68,12 @@ def _add_choose(actions: Subparsers) -> None:
 
 
 def _action(actions: Subparsers, name: str, what: str) -> Parser:
-    parser = actions.add_parser(
+    return actions.add_parser(
         name,
         help=what,
         description=f"{what[0].upper()}{what[1:]}.",
-        parents=[options.as_json(), options.common()],
+        parents=[options.again(options.as_json()), options.again(options.common())],
     )
-    for action in parser._actions:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - or a default here would undo a flag before the action
-        if action.dest in {"json", "config", "log_level", "log_form"}:
-            action.default = argparse.SUPPRESS
-    return parser
 
 
 def run_list(flags: argparse.Namespace) -> int:

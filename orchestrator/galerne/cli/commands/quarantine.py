@@ -26,6 +26,7 @@ def add(commands: Subparsers) -> None:
         help="list, show, requeue or drop messages that nobody could use",
         description="Messages that nobody could use are kept whole with the reason. Look at them,"
         " send a submission or a command again, or drop them.",
+        parents=_flags(),
     )
     actions: Subparsers = parser.add_subparsers(
         title="actions", metavar="ACTION", required=True, parser_class=Parser
@@ -36,8 +37,12 @@ def add(commands: Subparsers) -> None:
     _add_drop(actions)
 
 
+def _flags() -> list[Parser]:
+    return [options.bus(), options.as_json(), options.common()]
+
+
 def _action(actions: Subparsers, name: str, what: str, more: str = "") -> Parser:
-    parents = [options.bus(), options.as_json(), options.common()]
+    parents = [options.again(flags) for flags in _flags()]
     text = f"{what[0].upper()}{what[1:]}. {more}".strip()
     return actions.add_parser(name, help=what, description=text, parents=parents)
 
