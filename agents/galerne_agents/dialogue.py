@@ -30,11 +30,13 @@ from galerne.errors import InDoubtError
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest, ToolCall
 from galerne.messages.facts import Ready
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult, ToolSpec
-from galerne.planner import as_text, escaped, messages, section
+from galerne.planner import as_text, escaped, messages, one_line, section
 from galerne_agents.checks import NOT_USED, Accepted, Evidence, Fault, judged
 
 MAX_TURNS: Final = 12
 """Model turns of one conversation: the longest useful ones took seven, a loop never ends."""
+GOAL: Final = 400
+"""Characters of the job's goal that an executor is told."""
 PROMPT: Final = "executor.v1.md"
 
 _decode_arguments = msgspec.json.Decoder(dict[str, Any]).decode
@@ -146,7 +148,8 @@ def _opening(ready: Ready, absent: Sequence[str]) -> tuple[ChatMessage, ...]:
     system = _prompt(PROMPT)
     if absent:
         system += f"\nNot available now: {', '.join(absent)}. Do without, or say that you cannot."
-    sections = [section("# Goal of the job", ready.goal), section("# Task", ready.task.instruction)]
+    goal = one_line(ready.goal, GOAL)  # what of it this task is for stands in its instruction
+    sections = [section("# Goal of the job", goal), section("# Task", ready.task.instruction)]
     if ready.inputs:
         sections.append("# Results")
         sections += [section(f"## {task}", as_text(value)) for task, value in ready.inputs.items()]

@@ -219,4 +219,5 @@ def _tool_step(
 
 
 def ready(task: TaskSpec, **fields: Any) -> Ready:
-    return Ready(lane="executor", priority="normal", task=task, goal="the goal", **fields)
+    fields.setdefault("goal", "the goal")
+    return Ready(lane="executor", priority="normal", task=task, **fields)

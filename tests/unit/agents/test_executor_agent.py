@@ -53,6 +53,19 @@ async def test_a_text_is_the_value() -> None:
     assert request.tools == tuple(tool.schema() for tool in TOOLS)
 
 
+async def test_of_a_long_goal_an_executor_is_told_one_line() -> None:
+    """Its own part of it stands in its instruction, and tokens of every turn are paid for."""
+    goal = "Look at each of these files:\n" + "a-rather-long-name.txt\n" * 500
+    world = agent_world(says("42"), goal=goal)
+    assert await run(world) == "42"
+    told = world.requests[0].messages[1].content.split("\n\n")[0]
+    assert told.startswith(
+        "# Goal of the job\nLook at each of these files: a-rather-long-name.txt a-"
+    )
+    assert told.count("\n") == 1
+    assert len(told) < 450
+
+
 async def test_calls_are_made_in_order_until_there_is_a_text() -> None:
     one, two = call("read_file", '{"path": "a"}', "aaaaaaaa1"), call("text_stats", "", "aaaaaaaa2")
     world = agent_world(calls(one, two), says("done"), outcomes=(FOUND, NO_FILE))
