@@ -112,6 +112,98 @@ FACTS: dict[str, Expected] = {
         ),
         "plan.1.1",
     ),
+    "planned-foreach": _fact(
+        facts.Planned(
+            revision=1,
+            n=3,
+            task=_task(
+                "3",
+                kind="agent",
+                instruction="Summarise {{item}} in a sentence",
+                needs=("1",),
+                foreach={"$ref": "1.files"},
+                model="medium",
+                effort="low",
+            ),
+        ),
+        "plan.1.3",
+    ),
+    "planned-replaces": _fact(
+        facts.Planned(
+            revision=2,
+            n=1,
+            task=_task("2--r2", kind="agent", instruction="Ask the mirror", replaces=TaskId("2")),
+        ),
+        "plan.2.1",
+    ),
+    "planned-nested": _fact(
+        facts.Planned(
+            revision=1,
+            n=2,
+            task=_task("4--2", kind="agent", instruction="Compare both", needs=("4--1",)),
+            parent=TaskId("4"),
+        ),
+        "nested.4.2",
+    ),
+    "plan_ended-nested": _fact(
+        facts.PlanEnded(revision=1, count=2, parent=TaskId("4")), "nested.4.end"
+    ),
+    "plan_ended-revised": _fact(
+        facts.PlanEnded(revision=2, count=1, dropped=(TaskId("3"), TaskId("5--0"))), "plan.2.end"
+    ),
+    "plan_ended-gave_up": _fact(
+        facts.PlanEnded(revision=3, count=0, gave_up="the file is not there"), "plan.3.end"
+    ),
+    "ready-revising": _fact(
+        facts.Ready(
+            lane="planner",
+            priority="normal",
+            task=_task("plan-2", kind="plan"),
+            goal="Tidy the folder",
+            inputs={"plan": [{"id": "2", "state": "failed", "error": "no route to the host"}]},
+            failed=(TaskId("2"),),
+            history=(facts.Turn("List the folder", "a.txt and b.txt", "job-0"),),
+        ),
+        "ready.planner.normal.plan-2",
+    ),
+    "ready-review": _fact(
+        facts.Ready(
+            lane="planner",
+            priority="normal",
+            task=_task("plan-1", kind="plan"),
+            goal="Tidy the folder",
+            review=True,
+        ),
+        "ready.planner.normal.plan-1",
+    ),
+    "asked-review": _fact(
+        facts.Asked(
+            task=TaskId("plan-1"),
+            n=0,
+            what="review",
+            question="Is this the plan?",
+            arguments={"tasks": [{"id": "1", "instruction": "List the folder"}]},
+            at=1795374000.0,
+        ),
+        "ask.plan-1.0.1",
+    ),
+    "submitted-planned": _fact(
+        facts.Submitted(
+            job=facts.JobSpec(
+                id=JOB,
+                tenant=ACME,
+                goal="Tidy the folder",
+                plan=(_task("1", instruction="List the folder"),),
+                review=True,
+                output={"type": "object"},
+                session="anna",
+                history=(facts.Turn("List the folder", "a.txt and b.txt"),),
+                revisions=0,
+            ),
+            at=1795374000.0,
+        ),
+        "submitted",
+    ),
     "planned-minimal": _fact(
         facts.Planned(revision=2, n=1, task=_task("only", kind="agent")), "plan.2.1"
     ),
@@ -525,6 +617,18 @@ REQUESTS: dict[str, Expected] = {
             budget=plan.Budget(usd=0.05, calls=40),
             deadline=1795377600.0,
             approve=("send_mail",),
+        ),
+        codec.decode_submit,
+        lambda subjects: subjects.submit("acme"),
+    ),
+    "submit-planned": Expected(
+        requests.Submit(
+            goal="Tidy the folder",
+            plan=(_task("1", instruction="List the folder"),),
+            review=True,
+            output={"type": "object"},
+            session="anna",
+            revisions=0,
         ),
         codec.decode_submit,
         lambda subjects: subjects.submit("acme"),

@@ -55,6 +55,8 @@ def _wants(what: Question) -> str:
             return "is IN DOUBT, it may have happened or not"
         case "question":
             return "asks you"
+        case "review":
+            return "asks for a review"
 
 
 def settle_text(job: str, call: str, what: Question) -> str:
@@ -67,6 +69,10 @@ def settle_text(job: str, call: str, what: Question) -> str:
             return f"galerne resolve {named} --happened  (or: --not, --result JSON)"
         case "question":
             return f"galerne answer {named} VALUE  (or: deny … --why TEXT)"
+        case "review":
+            return (
+                f"galerne review {one_line(job, 120)}  (--approve, --edit FILE, --deny --why TEXT)"
+            )
 
 
 def decided_text(decided: Decided) -> str:
@@ -94,7 +100,7 @@ def listing(questions: Sequence[OpenQuestion], now: float) -> str:
 
 
 def _entry(one: OpenQuestion, now: float) -> str:
-    what = {"approval": "asks for leave", "doubt": "IN DOUBT", "question": "asks you"}[one.what]
+    what = "IN DOUBT" if one.what == "doubt" else _wants(one.what)
     left = "" if one.until is None else f", {seconds_text(max(0.0, one.until - now))} left"
     since = seconds_text(max(0.0, now - one.at))
     return (

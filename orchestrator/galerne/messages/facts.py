@@ -25,11 +25,23 @@ class Fact(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_fi
     """The base of every fact; `type` tells them apart on the wire."""
 
 
+class Turn(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A goal and what came of it, earlier in the same conversation. `job` is whose it was."""
+
+    goal: str
+    answer: str
+    job: str = ""
+
+
 class JobSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A user's request. `tools` limits what the job may call (None: every tool that is served).
 
     `deadline` is in Unix seconds. `approve` names the tools whose calls wait for a person's word;
-    `*` is every tool that has an effect.
+    `*` is every tool that has an effect. `plan` is carried out as it stands, without a planner.
+    With `review` the plan waits for a person, who may change it. `output` is the JSON Schema of the
+    result (None: text). `session` is the conversation that the job belongs to, `history` what was
+    said there before it, oldest first. `revisions` is how often the plan may be revised (None: as
+    the deployment says).
     """
 
     id: JobId
@@ -42,6 +54,12 @@ class JobSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     budget: Budget | None = None
     deadline: float | None = None
     approve: tuple[str, ...] = ()
+    plan: tuple[TaskSpec, ...] | None = None
+    review: bool = False
+    output: dict[str, Any] | None = None
+    session: str | None = None
+    history: tuple[Turn, ...] = ()
+    revisions: int | None = None
 
 
 class Submitted(Fact, frozen=True, tag="submitted"):
@@ -53,24 +71,38 @@ class Submitted(Fact, frozen=True, tag="submitted"):
 
 
 class Planned(Fact, frozen=True, tag="planned"):
-    """Task number `n` (from 1) of revision `revision`, written while the planner still speaks."""
+    """Task number `n` (from 1) of revision `revision`, written while the planner still speaks.
+
+    A task of a nested plan names in `parent` the task that the plan is for; its revision is 1.
+    """
 
     revision: int
     n: int
     task: TaskSpec
+    parent: TaskId | None = None
 
 
 class PlanEnded(Fact, frozen=True, tag="plan_ended"):
+    """`count` is how many tasks the revision (or the nested plan of `parent`) has.
+
+    A later revision does without the unfinished tasks that it names in `dropped`. `gave_up` is the
+    reason, in one line, why what has failed cannot be mended.
+    """
+
     revision: int
     count: int
     rejected: tuple[Rejected, ...] = ()
+    parent: TaskId | None = None
+    dropped: tuple[TaskId, ...] = ()
+    gave_up: str | None = None
 
 
 class Ready(Fact, frozen=True, tag="ready"):
     """A task whose needs are done, with all that its worker has to know; sourced into TASKS.
 
     `resume` counts the answers of people after which it was queued anew (0: the first time).
-    `deadline` is in Unix seconds.
+    `deadline` is in Unix seconds. `failed` are the failures that a task which plans anew is to
+    mend; its `inputs` hold the plan as it stood. `review`: its plan is a draft for a person.
     """
 
     lane: Lane
@@ -84,6 +116,9 @@ class Ready(Fact, frozen=True, tag="ready"):
     deadline: float | None = None
     job_approve: tuple[str, ...] = ()
     resume: int = 0
+    failed: tuple[TaskId, ...] = ()
+    history: tuple[Turn, ...] = ()
+    review: bool = False
 
 
 class Claimed(Fact, frozen=True, tag="claimed"):
@@ -170,8 +205,8 @@ class Done(Fact, frozen=True, tag="done"):
     at: float
 
 
-Question = Literal["approval", "doubt", "question"]
-"""May this call be made; did this effect happen; an `ask` task's own question."""
+Question = Literal["approval", "doubt", "question", "review"]
+"""May this call be made; did this effect happen; an `ask` task's own; is this to be the plan."""
 Verdict = Literal["approved", "denied", "answered", "happened", "not_happened", "expired"]
 
 

@@ -14,6 +14,7 @@ DEFAULT_TENANT = TenantId("default")
 ANSWER_TASK = TaskId("answer")
 """The task that writes the job's answer once every planned task is done."""
 
+_BELOW = "--"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -48,6 +49,31 @@ def plan_task(revision: int) -> TaskId:
     return TaskId(f"plan-{revision}")
 
 
+def answer_task(n: int) -> TaskId:
+    """The job's `n`-th try at its answer, from 1: an earlier one asked for another revision."""
+    return ANSWER_TASK if n == 1 else TaskId(f"{ANSWER_TASK}-{n}")
+
+
+def below(task: TaskId, name: str | int) -> TaskId:
+    """The id of what belongs to a task.
+
+    `5--plan` plans the nested plan of task 5 and `5--1` is a task in it; `5--0` is the first
+    element of a list that task 5 is done for; `5--r2` is what revision 2 replaces task 5 by.
+    """
+    return TaskId(f"{task}{_BELOW}{name}")
+
+
+def above(task: TaskId) -> TaskId | None:
+    """The task that this one belongs to, if its id says so."""
+    head, mark, _ = task.rpartition(_BELOW)
+    return TaskId(head) if mark and head else None
+
+
 def is_reserved(task: str) -> bool:
     """Whether a planner may not give a task this id."""
-    return task == ANSWER_TASK or task.startswith("plan-")
+    return task == ANSWER_TASK or task.startswith(("plan-", f"{ANSWER_TASK}-"))
+
+
+def is_scoped(task: str) -> bool:
+    """Whether an id has the form of `below`, which a planner's own may not have."""
+    return _BELOW in task

@@ -9,6 +9,10 @@ from galerne.messages.ids import TaskId
 TaskKind = Literal["agent", "tool", "plan", "ask", "answer"]
 """agent: a model with tools; tool: one direct call; plan: a (nested) plan; ask: a person answers;
 answer: the job's closing synthesis, which only the coordinator creates."""
+ModelClass = Literal["small", "medium", "large"]
+"""The executor's own model, the one above it on the ladder, the ladder's last."""
+Effort = Literal["low", "medium", "high"]
+"""How many turns a model may take for a task: a few, the usual number, twice that."""
 
 
 class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -21,6 +25,11 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     Schema of the value that a person gives to an `ask` task (None: any JSON value), or that the
     model of an agent task answers with (None: text). `check` names what the text of an agent task
     has to pass (`core.validators`).
+
+    With `foreach`, a list or a `{"$ref": …}` to one, the task is done once for each element; in it
+    `{"$ref": "item"}` and `{{item}}` are that element, and its value is the list of the values.
+    `model` and `effort` say what an agent task begins with (None: small, medium). A task of a
+    later revision `replaces` one that has not succeeded: what needs that one then needs this one.
     """
 
     id: TaskId
@@ -34,6 +43,10 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     approve: bool = False
     output: dict[str, Any] | None = None
     check: str | None = None
+    foreach: Any = None
+    model: ModelClass | None = None
+    effort: Effort | None = None
+    replaces: TaskId | None = None
 
 
 class Budget(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

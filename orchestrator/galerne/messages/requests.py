@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from galerne.messages.facts import Priority, Verdict
-from galerne.messages.plan import Budget
+from galerne.messages.plan import Budget, TaskSpec
 
 
 class Submit(
@@ -15,7 +15,8 @@ class Submit(
 
     `job` is chosen by the sender; without it the id follows from `key` (`ids.job_id_of_key`).
     Sending the same id again is the same job. `deadline` is in Unix seconds; `approve` names tools
-    whose calls wait for a person (`*`: every tool that has an effect).
+    whose calls wait for a person (`*`: every tool that has an effect). The others are as in
+    `facts.JobSpec`.
     """
 
     goal: str
@@ -27,6 +28,11 @@ class Submit(
     budget: Budget | None = None
     deadline: float | None = None
     approve: tuple[str, ...] = ()
+    plan: tuple[TaskSpec, ...] | None = None
+    review: bool = False
+    output: dict[str, Any] | None = None
+    session: str | None = None
+    revisions: int | None = None
 
 
 class Cancel(

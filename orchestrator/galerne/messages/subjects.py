@@ -59,6 +59,10 @@ def fact_name(fact: AnyFact) -> str:  # noqa: C901, PLR0912 - one case a fact
     match fact:
         case Submitted():
             return "submitted"
+        case Planned(n=n, parent=str(parent)):
+            return f"nested.{parent}.{n}"
+        case PlanEnded(parent=str(parent)):
+            return f"nested.{parent}.end"
         case Planned(revision=revision, n=n):
             return f"plan.{revision}.{n}"
         case PlanEnded(revision=revision):
