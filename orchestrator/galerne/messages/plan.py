@@ -49,6 +49,21 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     replaces: TaskId | None = None
 
 
+Standing = Literal["succeeded", "failed", "running", "waiting"]
+
+
+class TaskSoFar(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A task as whoever plans anew sees it, with its result or error shortened.
+
+    The `ready` fact of a revision holds these in `inputs["plan"]`, in plan order.
+    """
+
+    task: TaskSpec
+    standing: Standing
+    result: Any = None
+    error: str | None = None
+
+
 class Budget(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a job may spend at most; None: no limit.
 
