@@ -14,7 +14,8 @@ from bench.shapes import Form, Shape, specs
 
 from galerne import faults
 from galerne.core.decide import decide
-from galerne.core.state import JobState, fold
+from galerne.core.fold import fold
+from galerne.core.state import JobState
 from galerne.messages.codec import encode
 from galerne.messages.facts import AnyFact, Done, JobSpec, PlanEnded, Planned, Ready, Submitted
 from galerne.messages.ids import ANSWER_TASK, DEFAULT_TENANT, JobId, TaskId, plan_task

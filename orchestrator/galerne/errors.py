@@ -109,6 +109,12 @@ class ToolError(PermanentError):
     code = "tool"
 
 
+class IncompleteError(PermanentError):
+    """The answer needs more than the tasks have found; the message says what is missing."""
+
+    code = "incomplete"
+
+
 class FencedError(PermanentError):
     """Another attempt holds the task now; this one must stop and write nothing."""
 

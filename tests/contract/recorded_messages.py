@@ -163,6 +163,7 @@ FACTS: dict[str, Expected] = {
             inputs={"plan": [{"id": "2", "state": "failed", "error": "no route to the host"}]},
             failed=(TaskId("2"),),
             history=(facts.Turn("List the folder", "a.txt and b.txt", "job-0"),),
+            more=True,
         ),
         "ready.planner.normal.plan-2",
     ),
@@ -823,4 +824,17 @@ BLOBS: dict[str, Expected] = {
     ),
 }
 
-EXPECTED = FACTS | REQUESTS | TOOL_CALLS | SEEN_LIVE | BLOBS
+SO_FAR = {
+    "task_so_far-failed": Expected(
+        plan.TaskSoFar(task=_task("2", kind="ask"), standing="failed", error="nobody answered"),
+        lambda data: msgspec.json.decode(data, type=plan.TaskSoFar),
+        lambda _: None,
+    ),
+    "task_so_far-succeeded": Expected(
+        plan.TaskSoFar(task=_task("1", instruction="Count"), standing="succeeded", result=7),
+        lambda data: msgspec.json.decode(data, type=plan.TaskSoFar),
+        lambda _: None,
+    ),
+}
+
+EXPECTED = SO_FAR | FACTS | REQUESTS | TOOL_CALLS | SEEN_LIVE | BLOBS

@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 
 from galerne.agent import TaskContext
-from galerne.core.state import JobState, fold
+from galerne.core.fold import fold
+from galerne.core.state import JobState
 from galerne.core.view import TaskView, view
 from galerne.errors import ModelError
 from galerne.messages.chat import ChatMessage, ChatRequest, ToolCall, ToolSchema

@@ -8,7 +8,8 @@ from galerne.bus.background import background
 from galerne.cli.prompting import Prompter
 from galerne.cli.screen import Screen
 from galerne.client import Job
-from galerne.core.state import JobState, fold
+from galerne.core.fold import fold
+from galerne.core.state import JobState
 from galerne.core.view import JobView, view
 from galerne.messages.live import Delta
 

@@ -21,7 +21,8 @@ from galerne.client.events import JobEvents, readable
 from galerne.client.export import export_lines
 from galerne.client.patience import patiently
 from galerne.client.purge import purge_job
-from galerne.core.state import JobState, fold
+from galerne.core.fold import fold
+from galerne.core.state import JobState
 from galerne.core.view import JobView, view
 from galerne.errors import JobFailedError, NotFoundError, PermanentError, UnavailableError
 from galerne.messages.blobs import to_blob

@@ -1,6 +1,7 @@
 """Whether a job is over, and how.
 
-    cancelled ▸ answered ▸ a task failed for good, or nothing can move ▸ its deadline
+    cancelled ▸ answered ▸ the plan was refused, a task failed for good, or nothing can move
+    ▸ its deadline
     ▸ out of budget, once what was running has finished: it is paid for, so it counts
 
 The first of them that holds is the job's end.
@@ -11,13 +12,15 @@ from typing import Any
 
 import msgspec
 
+from galerne.core.given import is_given, is_written, refusal
+from galerne.core.revisions import Hopeless, answers_asked_for_more, judge, open_failures
 from galerne.core.shorten import shorten
-from galerne.core.state import JobState
+from galerne.core.state import JobState, place
 from galerne.core.usage import would_have
 from galerne.errors import PermanentError
 from galerne.messages.facts import AnyFact, Ended, JobSpec, JobStatus, Planned
-from galerne.messages.ids import ANSWER_TASK, plan_task
-from galerne.messages.plan import Failed, Succeeded, Usage
+from galerne.messages.ids import TaskId, answer_task, below, plan_task
+from galerne.messages.plan import Failed, Succeeded, TaskSpec, Usage
 
 TOO_LARGE_A_TASK = "the next task cannot be stored: "
 TOO_LARGE_A_RESULT = "its result cannot be stored: "
@@ -31,12 +34,13 @@ def ended(state: JobState, job: JobSpec, now: float) -> Ended | None:
     """The job's end, if its facts already settle it."""
     if state.cancelled is not None:
         return _end(state, "cancelled", now, state.cancelled.why)
-    answer = state.done.get(ANSWER_TASK)
+    answer = state.done.get(answer_task(answers_asked_for_more(state) + 1))
     if answer is not None and isinstance(answer.outcome, Succeeded):
         value = answer.outcome.value
         return _with_usage(state, Ended(status="succeeded", usage=Usage(), at=now, result=value))
-    if len(state.failed) > len(state.out_of_budget) or _is_stuck(state):
-        return _end(state, "failed", now, _why_failed(state))
+    why = refusal(state) or _why_failed(state, job)
+    if why is not None:
+        return _end(state, "failed", now, why)
     if job.deadline is not None and now >= job.deadline:
         return _end(state, "deadline_exceeded", now, "the job's deadline has passed")
     seconds = job.budget.seconds if job.budget else None
@@ -90,17 +94,32 @@ def _fitted_results(state: JobState) -> dict[str, Any]:
     return {task: shorten(state.value(task), share) for task in finished}
 
 
-def may_start(state: JobState, job: JobSpec) -> list[Planned]:
+def may_start(state: JobState, job: JobSpec) -> list[TaskSpec]:
     """The tasks that miss nothing and that the budget has a place for, in plan order.
 
     A budget of n tasks is for the first n of the plan. Counting those that were started instead
-    would let coordinators with different views start different ones.
+    would let coordinators with different views start different ones. Parts of lists and nested
+    plans get the places that the plan leaves, in the order of their ids.
     """
     most = job.budget.tasks if job.budget else None
-    tasks = [state.planned[task] for task in state.startable]
+    own = [state.planned[task] for task in state.startable if _is_own(state, task)]
+    parts = sorted(task for task in state.startable if not _is_own(state, task))
     if most is not None:
-        tasks = [one for one in tasks if _place_in_plan(state, one) <= most]
-    return sorted(tasks, key=lambda one: (one.revision, one.n))
+        own = [one for one in own if _place_in_plan(state, one) <= most]
+        parts = parts[: _places_left(state, most)]
+    in_order = [one.task for one in sorted(own, key=place)]
+    return in_order + [spec for task in parts if (spec := state.spec(task)) is not None]
+
+
+def _is_own(state: JobState, task: TaskId) -> bool:
+    """Whether it stands in the plan itself, and is no part of one of its tasks."""
+    return task in state.planned and task not in state.owner
+
+
+def _places_left(state: JobState, most: int) -> int:
+    own = sum(map(len, state.numbers.values())) - sum(_is_own(state, task) for task in state.groups)
+    parts = sum(not _is_own(state, task) for task in state.started)
+    return max(0, most - min(most, own) - parts)
 
 
 def _place_in_plan(state: JobState, planned: Planned) -> float:
@@ -136,32 +155,73 @@ def _why_exhausted(state: JobState, job: JobSpec) -> str:
     return f"the budget of {tasks} tasks is used up"
 
 
-def _why_failed(state: JobState) -> str:
-    faulty = state.failed - state.out_of_budget
-    for task in sorted(faulty, key=lambda task: (state.done[task].at, task)):
-        outcome = state.done[task].outcome
-        if isinstance(outcome, Failed):
-            what = "planning" if task.startswith("plan-") else f"task {task}"
-            return f"{what} failed: {outcome.message}"
-    if state.succeeded(plan_task(1)) and _lacks_tasks(state):
+def _why_failed(state: JobState, job: JobSpec) -> str | None:
+    """Why the job cannot come to its answer; None: it may."""
+    verdict = judge(state, job)
+    if isinstance(verdict, Hopeless):
+        return _of_the_failure(state, verdict)
+    if not _is_stuck(state, job):
+        return None
+    if _lacks_tasks(state, job):
         return "the plan is incomplete: some of its tasks could not be read"
     names = ", ".join(sorted(state.unfinished)[:10])
     return f"tasks {names} wait for one another or for tasks that nobody planned"
 
 
-def _is_stuck(state: JobState) -> bool:
+def _of_the_failure(state: JobState, verdict: Hopeless) -> str:
+    failed = verdict.failed
+    failure = state.failure(failed)
+    message = failure.message if failure else "nobody knows why"
+    if failed != plan_task(1) and failed.startswith("plan-"):
+        return f"{_first_failure(state, failed)}planning anew failed: {message}"
+    what = "planning" if failed.startswith("plan-") else f"task {failed}"
+    why = f"; {verdict.why}" if verdict.why else ""
+    return f"{what} failed: {message}{why}"
+
+
+def _first_failure(state: JobState, plan: TaskId) -> str:
+    """What a revision was to mend, in the words of the first of it."""
+    ready = state.ready.get(plan)
+    for task in ready.failed if ready else ():
+        failure = state.failure(task)
+        if failure is not None:
+            return f"task {task} failed: {failure.message}; "
+    return ""
+
+
+def _is_stuck(state: JobState, job: JobSpec) -> bool:
     """Whether nothing that is under way or may start can move the job any more."""
-    if not state.succeeded(plan_task(1)):
+    if not is_written(state, job):
         return False
-    if _lacks_tasks(state):
+    if _lacks_tasks(state, job):
         return True
-    moving = state.startable or state.under_way or state.asks.waiting or state.out_of_budget
-    return bool(state.unfinished) and not moving
+    moving = (
+        state.startable
+        or state.under_way
+        or state.complete
+        or state.asks.waiting
+        or state.out_of_budget
+    )
+    return bool(state.unfinished) and not moving and not open_failures(state)
 
 
-def _lacks_tasks(state: JobState) -> bool:
+def _lacks_tasks(state: JobState, job: JobSpec) -> bool:
     """A planner commits its outcome after all its tasks, so a missing one stays missing."""
-    return any(
+    own = (
         len(state.numbers.get(revision, ())) < end.count
         for revision, end in state.plan_ends.items()
+        if _is_committed(state, job, revision)
     )
+    nested = (
+        len(state.nested.get(task, ())) < end.count
+        for task, end in state.nested_ends.items()
+        if state.succeeded(below(task, "plan"))
+    )
+    return any(own) or any(nested)
+
+
+def _is_committed(state: JobState, job: JobSpec, revision: int) -> bool:
+    """Whether whoever writes a revision has written all of it."""
+    if revision > 1 or not is_given(job):
+        return state.succeeded(plan_task(revision))
+    return bool(state.spoiled.get(revision))

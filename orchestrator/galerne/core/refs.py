@@ -78,6 +78,17 @@ def resolve(args: Any, results: Mapping[str, Any]) -> Any:
             return args
 
 
+def parsed(value: Any) -> Any:
+    """The JSON document in a text, perhaps in a code fence; any other value as it is."""
+    if not isinstance(value, str):
+        return value
+    fenced = _FENCED.fullmatch(value)
+    try:
+        return msgspec.json.decode(fenced[1] if fenced else value)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return value
+
+
 def _from_match(found: re.Match[str]) -> Reference:
     path = tuple(part.strip() for part in found[2].split(".")[1:])
     return Reference(found[1], path)
@@ -107,7 +118,7 @@ def _look_up(reference: Reference, results: Mapping[str, Any]) -> Any:
 
 
 def _descend(value: Any, part: str, reference: Reference) -> Any:
-    whole = _parsed(value)
+    whole = parsed(value)
     match whole:
         case dict():
             named = cast("Mapping[str, Any]", whole)
@@ -122,16 +133,6 @@ def _descend(value: Any, part: str, reference: Reference) -> Any:
             raise InvalidInputError(f"{reference}: {part!r} is no index of {len(listed)} items")
         case _:
             raise InvalidInputError(f"{reference}: the result has no parts, so no {part!r}")
-
-
-def _parsed(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    fenced = _FENCED.fullmatch(value)
-    try:
-        return msgspec.json.decode(fenced[1] if fenced else value)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return value
 
 
 def _as_text(value: Any) -> str:

@@ -35,7 +35,8 @@ from galerne.core.decisions import (
     slot_of,
     wakes,
 )
-from galerne.core.state import JobState, fold
+from galerne.core.fold import fold
+from galerne.core.state import JobState
 from galerne.core.unreadable import meaning
 from galerne.messages.facts import AnyFact, Decided, Done, Ended, Ready
 from galerne.messages.ids import ANSWER_TASK

@@ -1,9 +1,12 @@
-"""What a job's facts add up to.
+"""What a job's facts add up to: the state that `core.fold` keeps, and what can be asked of it.
 
-`fold` puts one fact into a `JobState`. Facts are write-once, so the state is a function of the
-*set* of facts: any order and any repetition ends in the same place. Beside what the facts say,
-the state keeps three indexes so that a decision costs no more in a large job than in a small one:
-how many needs each task still misses, who waits for whom, and which tasks may start now.
+Facts are write-once, so the state is a function of the *set* of facts. Beside what the facts say,
+it keeps indexes (`core.index`) so that a decision costs no more in a large job than in a small one:
+how many needs each task still misses, who waits for whom, which tasks may start now.
+
+Three things are not facts but follow from them. A task that is done for each element of a list has
+*parts*, and so has a nested plan the task that plans it (`groups`). A later revision may let a task
+stand for another (`replaced`), and do without tasks (`gone`).
 """
 
 from typing import Any
@@ -12,27 +15,20 @@ import msgspec
 
 from galerne.core.asks import Asks
 from galerne.core.usage import step_usage
-from galerne.errors import BudgetExhaustedError
 from galerne.messages.facts import (
     Accounted,
-    AnyFact,
-    Asked,
     Cancelled,
     Claimed,
-    Decided,
     Done,
     Ended,
     JobSpec,
-    ModelStep,
     Moved,
     PlanEnded,
     Planned,
     Ready,
     Step,
-    Submitted,
-    ToolStep,
 )
-from galerne.messages.ids import TaskId, is_id, is_reserved
+from galerne.messages.ids import TaskId, plan_task
 from galerne.messages.plan import Failed, Succeeded, TaskSpec, Usage
 
 
@@ -44,6 +40,17 @@ class TaskTimes(msgspec.Struct):
     done: float | None = None
 
 
+class Group(msgspec.Struct):
+    """A task that is done through others: the elements of a list, or the tasks of a nested plan.
+
+    `open` are those that have neither succeeded nor gone. `fault` is why it cannot be done.
+    """
+
+    items: list[Any] | None = None
+    open: set[TaskId] = set()
+    fault: Failed | None = None
+
+
 class JobState(msgspec.Struct):
     """One job. Change it with `fold` only."""
 
@@ -51,6 +58,8 @@ class JobState(msgspec.Struct):
     submitted_at: float | None = None
     planned: dict[TaskId, Planned] = {}
     plan_ends: dict[int, PlanEnded] = {}
+    nested_ends: dict[TaskId, PlanEnded] = {}
+    """The ends of nested plans, by the task that each is for."""
     ready: dict[TaskId, Ready] = {}
     claims: dict[TaskId, Claimed] = {}
     steps: dict[tuple[TaskId, int], Step] = {}
@@ -74,6 +83,10 @@ class JobState(msgspec.Struct):
     """Tasks (planned or not) that are ready or running."""
     numbers: dict[int, set[int]] = {}
     """A revision → the numbers of its tasks that the log holds."""
+    spoiled: dict[int, set[int]] = {}
+    """A revision → the numbers under which stands what nobody can read."""
+    nested: dict[TaskId, dict[int, TaskId]] = {}
+    """A task → the tasks of its nested plan by their numbers."""
     failed: set[TaskId] = set()
     """Tasks (planned or not) that ended in failure."""
     out_of_budget: set[TaskId] = set()
@@ -84,10 +97,29 @@ class JobState(msgspec.Struct):
     """Tasks → after how many answers they were queued anew."""
     to_resume: set[TaskId] = set()
     """Tasks that are ready, not done, and have got an answer since they were last queued."""
+    groups: dict[TaskId, Group] = {}
+    """Tasks that are done through others, once those are known."""
+    parts: dict[TaskId, TaskSpec] = {}
+    """Tasks that nobody planned: of the elements of a list, and those that plan nested plans."""
+    owner: dict[TaskId, TaskId] = {}
+    """A part, or a task of a nested plan → the task that it is a part of."""
+    complete: set[TaskId] = set()
+    """Groups without an outcome of which nothing is left to do."""
+    replaced: dict[TaskId, TaskId] = {}
+    """A task → the one that a later revision has put in its place."""
+    gone: set[TaskId] = set()
+    """Tasks that the plan does without: replaced, dropped, or waiting for one of those."""
 
     def spec(self, task: TaskId) -> TaskSpec | None:
+        """Of a planned task or of a part."""
         planned = self.planned.get(task)
-        return planned.task if planned else None
+        return planned.task if planned else self.parts.get(task)
+
+    def stands_for(self, task: TaskId) -> TaskId:
+        """The task itself, or what a later revision has put in its place."""
+        while task in self.replaced:
+            task = self.replaced[task]
+        return task
 
     def succeeded(self, task: TaskId) -> bool:
         done = self.done.get(task)
@@ -99,8 +131,35 @@ class JobState(msgspec.Struct):
         outcome = done.outcome if done else None
         return outcome.value if isinstance(outcome, Succeeded) else None
 
+    def failure(self, task: TaskId) -> Failed | None:
+        done = self.done.get(task)
+        outcome = done.outcome if done else None
+        return outcome if isinstance(outcome, Failed) else None
+
+    def settled_failures(self) -> set[TaskId]:
+        """What revisions were told of that have ended, and have not given up."""
+        told = (
+            self.ready.get(plan_task(revision))
+            for revision, end in self.plan_ends.items()
+            if end.gave_up is None
+        )
+        return {task for ready in told if ready is not None for task in ready.failed}
+
+    def is_gone(self, task: TaskId) -> bool:
+        """Whether the plan does without it, or what it is a part of is settled or gone."""
+        while True:
+            if task in self.gone:
+                return True
+            owner = self.owner.get(task)
+            if owner is None:
+                return False
+            task = owner
+            if task in self.done:
+                return True
+
     def in_plan_order(self) -> list[Planned]:
-        return sorted(self.planned.values(), key=lambda planned: (planned.revision, planned.n))
+        """The plan's own tasks, then those of nested plans."""
+        return sorted(self.planned.values(), key=place)
 
     def usage(self) -> Usage:
         """What the finished tasks have used, and the steps of the others as far as they are here.
@@ -117,146 +176,6 @@ class JobState(msgspec.Struct):
         return total
 
 
-def fold(state: JobState, fact: AnyFact, at: float) -> None:  # noqa: C901, PLR0912 - one case a fact
-    """Put `fact`, stored at Unix time `at`, into `state`."""
-    match fact:
-        case Submitted(job=job, at=submitted_at):
-            state.job, state.submitted_at = job, submitted_at
-        case Planned():
-            _fold_planned(state, fact)
-        case PlanEnded(revision=revision):
-            state.plan_ends[revision] = fact
-        case Ready(task=task):
-            _fold_ready(state, fact, task.id, at)
-        case Claimed(task=task_id):
-            _fold_claimed(state, fact, task_id, at)
-        case ModelStep(task=task_id, n=n) | ToolStep(task=task_id, n=n):
-            state.steps[task_id, n] = fact
-        case Moved(task=task_id, n=n):
-            state.moves[task_id, n] = fact
-        case Done():
-            _fold_done(state, fact, at)
-        case Asked(task=task_id) | Decided(task=task_id):
-            state.asks.fold(fact)
-            _index_startable(state, task_id)
-            _index_resume(state, task_id)
-        case Accounted():
-            if state.account is None or _entry(state.account) < _entry(fact):
-                state.account = fact
-        case Cancelled():
-            state.cancelled = fact
-        case Ended():
-            state.ended = fact
-
-
-def _fold_ready(state: JobState, fact: Ready, task: TaskId, at: float) -> None:
-    if not is_id(task):  # no lane carries it, so nobody will ever finish it
-        return
-    had = state.ready.get(task)
-    if had is None or _place(fact) < _place(had):
-        state.ready[task] = fact
-    if not is_reserved(task):
-        state.started.add(task)
-    if fact.resume > state.resumed.get(task, 0):
-        state.resumed[task] = fact.resume
-    state.startable.discard(task)
-    if task not in state.done:
-        state.under_way.add(task)
-    _index_resume(state, task)
-    times = _times(state, task)
-    times.ready = _earlier(times.ready, at)
-
-
-def _place(ready: Ready) -> tuple[int, str, str]:
-    return ready.resume, ready.lane, ready.priority
-
-
-def _entry(account: Accounted) -> tuple[int, int, int, float]:
-    return account.n, account.calls, account.tokens, account.usd
-
-
-def _fold_claimed(state: JobState, fact: Claimed, task: TaskId, at: float) -> None:
-    had = state.claims.get(task)
-    if had is None or _rank(had) < _rank(fact):
-        state.claims[task] = fact
-    times = _times(state, task)
-    times.claimed = _earlier(times.claimed, at)
-
-
-def _rank(claim: Claimed) -> tuple[int, bool, float, str, str]:
-    """The latest claim has the highest: giving back is an attempt's last word."""
-    return (claim.attempt, claim.until <= 0, claim.until, claim.by, claim.note or "")
-
-
-def _fold_planned(state: JobState, fact: Planned) -> None:
-    task = fact.task.id
-    if not is_id(task) or is_reserved(task):  # its number stays open: the plan is incomplete
-        return
-    state.numbers.setdefault(fact.revision, set()).add(fact.n)
-    had = state.planned.get(task)
-    if had is not None:
-        if (had.revision, had.n) <= (fact.revision, fact.n):
-            return
-        for need in had.task.needs:  # the earlier place in the plan stands, whoever came first
-            _forget_child(state, need, task)
-    state.planned[task] = fact
-    waiting = {need for need in fact.task.needs if not state.succeeded(need)}
-    for need in waiting:
-        state.children.setdefault(need, set()).add(task)
-    state.missing[task] = len(waiting)
-    if task not in state.done:
-        state.unfinished.add(task)
-    _index_startable(state, task)
-
-
-def _fold_done(state: JobState, fact: Done, at: float) -> None:
-    task = fact.task
-    times = _times(state, task)
-    times.done = _earlier(times.done, at)
-    if task in state.done:
-        return
-    state.done[task] = fact
-    state.unfinished.discard(task)
-    state.under_way.discard(task)
-    state.startable.discard(task)
-    state.to_resume.discard(task)
-    if isinstance(fact.outcome, Failed):
-        state.failed.add(task)
-        if fact.outcome.code == BudgetExhaustedError.code:
-            state.out_of_budget.add(task)
-        return
-    for child in state.children.pop(task, ()):
-        state.missing[child] -= 1
-        _index_startable(state, child)
-
-
-def _forget_child(state: JobState, need: TaskId, task: TaskId) -> None:
-    waiting = state.children.get(need, set())
-    waiting.discard(task)
-    if not waiting:
-        state.children.pop(need, None)
-
-
-def _index_startable(state: JobState, task: TaskId) -> None:
-    fresh = task not in state.ready and task not in state.done and task not in state.asks.waiting
-    if fresh and state.missing.get(task) == 0:
-        state.startable.add(task)
-    else:
-        state.startable.discard(task)
-
-
-def _index_resume(state: JobState, task: TaskId) -> None:
-    answered = state.asks.answered.get(task, 0)
-    queued = task in state.ready and task not in state.done
-    if queued and answered > state.resumed.get(task, 0):
-        state.to_resume.add(task)
-    else:
-        state.to_resume.discard(task)
-
-
-def _times(state: JobState, task: TaskId) -> TaskTimes:
-    return state.times.setdefault(task, TaskTimes())
-
-
-def _earlier(had: float | None, at: float) -> float:
-    return at if had is None else min(had, at)
+def place(planned: Planned) -> tuple[str, int, int]:
+    """What the order of a plan is: its own tasks by revision and number, then nested ones."""
+    return planned.parent or "", planned.revision, planned.n

@@ -15,6 +15,7 @@ from galerne.messages.facts import (
     Done,
     Ended,
     Lane,
+    Planned,
     Priority,
     Ready,
 )
@@ -61,6 +62,9 @@ def meaning(name: str, error: str, at: float) -> AnyFact | None:
             return Decided(
                 task=TaskId(task), n=int(n), round=int(round_), verdict="denied", why=message, at=at
             )
+        case ["plan", revision, n] if _is_count(revision) and _is_count(n):
+            # A task without a usable id: its place in the plan stays empty.
+            return Planned(revision=int(revision), n=int(n), task=TaskSpec(id=TaskId("")))
         case ["cancel"]:
             return Cancelled(why="cancelled by an unreadable message", at=at)
         case ["end"]:

@@ -1,18 +1,31 @@
 """A job as people look at it: what `show` prints and the live tree draws."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
 
+from galerne.core.groups import is_planning
 from galerne.core.state import JobState, TaskTimes
 from galerne.core.usage import step_usage, would_have
 from galerne.messages.facts import Accounted, Asked, JobStatus, ModelStep, Moved, Ready
 from galerne.messages.ids import TaskId, plan_task
-from galerne.messages.plan import Budget, Failed, Succeeded, TaskSpec, Usage, WouldHave
+from galerne.messages.plan import (
+    DROPPED,
+    Budget,
+    Failed,
+    Outcome,
+    Succeeded,
+    TaskSpec,
+    Usage,
+    WouldHave,
+)
 
-TaskStatus = Literal["waiting", "ready", "running", "asking", "succeeded", "failed", "cancelled"]
-"""`asking` waits for a person (`JobView.asks`)."""
+TaskStatus = Literal[
+    "waiting", "ready", "running", "asking", "succeeded", "failed", "cancelled", "dropped"
+]
+"""`asking` waits for a person (`JobView.asks`); a revision does without what is `dropped`."""
 
 
 class TaskView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -20,7 +33,8 @@ class TaskView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `resumed` says after how many answers of people it was queued again; the attempts that those
     questions ended are in `attempt`, and nothing was wrong with them. `moves` are the models that
-    it went on to, in order.
+    it went on to, in order. `parent` is the task that it is a part of, and `stands_for` is what
+    it has replaced.
     """
 
     id: TaskId
@@ -37,6 +51,8 @@ class TaskView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     usage: Usage = Usage()
     result: Any = None
     error: str | None = None
+    parent: TaskId | None = None
+    stands_for: TaskId | None = None
     notices: tuple[str, ...] = ()
     """What its models' turns said of themselves, each once: that a prompt was not read whole."""
 
@@ -104,12 +120,30 @@ def view(state: JobState, job: str, tenant: str, now: float) -> JobView:
 
 
 def _tasks(state: JobState) -> list[tuple[TaskId, TaskSpec]]:
-    """Plan tasks, then the planned ones in plan order, then the answer."""
-    unplanned = sorted(state.ready.keys() - state.planned.keys())
-    own = [(task, state.ready[task].task) for task in unplanned]
-    planned = [(item.task.id, item.task) for item in state.in_plan_order()]
-    plans = [pair for pair in own if pair[1].kind == "plan"]
-    return [*plans, *planned, *(pair for pair in own if pair[1].kind != "plan")]
+    """What plans, then the planned tasks in plan order, each before its parts; then the answer."""
+    told: dict[TaskId, TaskSpec] = {}
+    parts: dict[TaskId, list[TaskId]] = {}
+    for part in sorted(state.owner, key=_place_among_parts):
+        parts.setdefault(state.owner[part], []).append(part)
+
+    def tell(task: TaskId) -> None:
+        spec = state.spec(task) or state.ready[task].task
+        if told.setdefault(task, spec) is spec:
+            for part in parts.get(task, ()):
+                tell(part)
+
+    planned = [one.task.id for one in state.in_plan_order() if one.task.id not in state.owner]
+    others = sorted(state.ready.keys() - state.planned.keys() - state.parts.keys())
+    plans = [task for task in others if state.ready[task].task.kind == "plan"]
+    for task in (*plans, *planned, *others, *state.planned):
+        tell(task)
+    return list(told.items())
+
+
+def _place_among_parts(part: TaskId) -> tuple[bool, float, TaskId]:
+    """What plans first, then by number."""
+    name = part.rpartition("--")[2]
+    return not is_planning(part), int(name) if name.isdecimal() else math.inf, part
 
 
 def _task(
@@ -139,6 +173,8 @@ def _task(
         usage=done.usage if done else by_task.spent.get(task, Usage()),
         result=outcome.value if isinstance(outcome, Succeeded) else None,
         error=outcome.message if isinstance(outcome, Failed) else None,
+        parent=state.owner.get(task),
+        stands_for=spec.replaces,
         notices=tuple(by_task.notices.get(task, ())),
     )
 
@@ -146,7 +182,9 @@ def _task(
 def _status(state: JobState, task: TaskId) -> TaskStatus:
     done = state.done.get(task)
     if done is not None:
-        return "succeeded" if isinstance(done.outcome, Succeeded) else "failed"
+        return _settled(done.outcome)
+    if state.is_gone(task):
+        return "dropped"
     if state.ended is not None:
         return "cancelled"
     if task in state.asks.waiting:
@@ -154,7 +192,17 @@ def _status(state: JobState, task: TaskId) -> TaskStatus:
     claim = state.claims.get(task)
     if claim is not None and claim.until > 0:
         return "running"
+    if task in state.groups:
+        return "running"
     return "ready" if isinstance(state.ready.get(task), Ready) else "waiting"
+
+
+def _settled(outcome: Outcome) -> TaskStatus:
+    match outcome:
+        case Succeeded():
+            return "succeeded"
+        case Failed(code=code):
+            return "dropped" if code == DROPPED else "failed"
 
 
 def _spent(state: JobState) -> dict[TaskId, Usage]:

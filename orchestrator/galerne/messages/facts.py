@@ -103,6 +103,7 @@ class Ready(Fact, frozen=True, tag="ready"):
     `resume` counts the answers of people after which it was queued anew (0: the first time).
     `deadline` is in Unix seconds. `failed` are the failures that a task which plans anew is to
     mend; its `inputs` hold the plan as it stood. `review`: its plan is a draft for a person.
+    `more`: an answer may ask for another revision instead.
     """
 
     lane: Lane
@@ -119,6 +120,7 @@ class Ready(Fact, frozen=True, tag="ready"):
     failed: tuple[TaskId, ...] = ()
     history: tuple[Turn, ...] = ()
     review: bool = False
+    more: bool = False
 
 
 class Claimed(Fact, frozen=True, tag="claimed"):

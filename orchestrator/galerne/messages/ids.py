@@ -69,6 +69,11 @@ def above(task: TaskId) -> TaskId | None:
     return TaskId(head) if mark and head else None
 
 
+def depth(task: TaskId) -> int:
+    """How many tasks this one belongs to, each to the next."""
+    return task.count(_BELOW)
+
+
 def is_reserved(task: str) -> bool:
     """Whether a planner may not give a task this id."""
     return task == ANSWER_TASK or task.startswith(("plan-", f"{ANSWER_TASK}-"))

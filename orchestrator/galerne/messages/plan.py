@@ -1,6 +1,6 @@
 """One task of a plan, and how it ends."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -105,6 +105,9 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 
 Outcome = Succeeded | Failed
+
+DROPPED: Final = "dropped"
+"""The code of a task that a later revision of the plan does without."""
 
 
 class ModelUsage(msgspec.Struct, frozen=True, omit_defaults=True):

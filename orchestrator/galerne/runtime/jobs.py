@@ -15,8 +15,9 @@ from galerne.bus.queue import Delivery
 from galerne.bus.tenants import redeem
 from galerne.core import ends
 from galerne.core.decide import decide, due, due_of_job, overdue
+from galerne.core.fold import fold
 from galerne.core.rules import Rules
-from galerne.core.state import JobState, fold
+from galerne.core.state import JobState
 from galerne.core.unreadable import meaning
 from galerne.errors import GalerneError, PermanentError, TooLargeError, TransientError
 from galerne.faults import reach

@@ -5,7 +5,8 @@ import pytest
 from galerne.cli.endpoints import OLLAMA, at_endpoint, probe, serves, use_ollama
 from galerne.cli.lines import Lines
 from galerne.client.patience import shown
-from galerne.core.state import JobState, fold
+from galerne.core.fold import fold
+from galerne.core.state import JobState
 from galerne.errors import UnavailableError
 from galerne.messages.facts import (
     AnyFact,

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import msgspec
 from hypothesis import strategies as st
 
-from galerne.core.state import JobState, fold
+from galerne.core.fold import fold
+from galerne.core.state import JobState
 from galerne.core.unreadable import meaning
 from galerne.messages.chat import ChatMessage, TokenUsage
 from galerne.messages.facts import (
@@ -201,6 +202,58 @@ PLANS = [
     for task, needs in product((*IDS[:4], *SOME_IDS), NEEDS)
     for revision, n, kind in PLACES
 ]
+PART_OUTCOMES: tuple[Outcome, ...] = (
+    Succeeded(["x", "y"]),
+    Failed("tool", "no"),
+    Failed("dropped", "without it"),
+)
+PARTS = _ids("1--0", "1--1", "2--plan", "2--1", "2--2", "3--r2", "1--0--r2")
+GROUPS: list[AnyFact] = [
+    *(
+        Planned(revision=1, n=n, task=msgspec.structs.replace(spec(task, *needs), foreach=foreach))
+        for task, needs in product(IDS[:2], ((), ("3",)))
+        for n, foreach in enumerate(([], ["a", "b"], {"$ref": "3"}, {"$ref": "3.words"}), 1)
+    ),
+    *(
+        Planned(revision=1, n=2, task=msgspec.structs.replace(one, approve=approve))
+        for one in (spec("2", kind="plan"), spec("2", "1", kind="plan"))
+        for approve in (False, True)
+    ),
+    *(
+        Planned(revision=1, n=n, task=spec(task, *needs), parent=TaskId(parent))
+        for n, task in enumerate(("2--1", "2--2"), 1)
+        for parent, needs in product(("2", "1--0"), ((), ("2--1",), ("3", "2--1")))
+    ),
+    *(
+        Planned(revision=2, n=n, task=msgspec.structs.replace(spec(new, *needs), replaces=old))
+        for n, (new, old) in enumerate(
+            (("3--r2", "3"), ("1--0--r2", "1--0"), ("4", "2--1"), ("3", "4"), ("1", "3")), 1
+        )
+        for needs in ((), ("1",))
+    ),
+    *(PlanEnded(revision=1, count=count, parent=TaskId("2")) for count in (1, 2)),
+    *(
+        PlanEnded(revision=2, count=count, dropped=tuple(map(TaskId, dropped)), gave_up=gave_up)
+        for count, dropped in ((0, ("3",)), (1, ()), (1, ("2", "1--1")), (2, ("2--1",)))
+        for gave_up in (None, "no way")
+    ),
+    *(
+        msgspec.structs.replace(
+            ready(f"plan-{revision}", kind="plan", lane="planner"), failed=tuple(map(TaskId, lost))
+        )
+        for revision, lost in product((2, 3), (("3",), ("1--0",), ("1", "2--2"), ("answer",)))
+    ),
+    *(
+        Done(task=task, outcome=outcome, usage=USAGES[1], by="worker", attempt=1, at=at)
+        for task, outcome in product((*PARTS, IDS[0], IDS[1], IDS[2]), PART_OUTCOMES)
+        for at in (2.0, 6.0)
+    ),
+    *(
+        Ready(lane="executor", priority="normal", task=spec(task), goal="")
+        for task in (*PARTS, IDS[0], IDS[2])
+    ),
+    *(decided(task, 0, 1, "approved") for task in IDS[:3]),
+]
 DONES = [
     Done(task=task, outcome=outcome, usage=usage, by="worker", attempt=1, at=at)
     for task, outcome in product(SOME_IDS, OUTCOMES)
@@ -273,6 +326,7 @@ def _unreadable(name: str, at: float) -> Stored | None:
 
 
 TABLES: tuple[Sequence[AnyFact], ...] = (
+    *(GROUPS, GROUPS, GROUPS, GROUPS),
     *(PLANS, PLANS, PLANS, DONES, DONES, READIES, READIES, ASKS, CLAIMS, STEPS, OTHERS),
 )
 _facts = [

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from galerne.core.asks import Asks
-from galerne.core.state import JobState, TaskTimes
+from galerne.core.index import rebuild
+from galerne.core.state import JobState, TaskTimes, place
 from galerne.messages.facts import (
     Accounted,
     Asked,
@@ -22,7 +23,7 @@ from galerne.messages.facts import (
     Submitted,
     ToolStep,
 )
-from galerne.messages.ids import TaskId, is_id, is_reserved
+from galerne.messages.ids import TaskId, above, is_id, is_reserved
 from galerne.messages.plan import Failed, Succeeded
 from unit.core.facts import Stored, facts_of
 
@@ -31,14 +32,21 @@ F = TypeVar("F")
 
 def recomputed(log: Sequence[Stored]) -> JobState:
     """What `fold` must arrive at, whatever the order of `log`."""
-    places = [one for one in facts_of(log, Planned) if _may_be_planned(one.task.id)]
+    planned = facts_of(log, Planned)
+    places = [
+        one
+        for one in planned
+        if _may_be_planned(one.task.id) and one.parent in {None, above(one.task.id)}
+    ]
+    own = [one for one in places if one.parent is None]
     steps: list[Step] = [*facts_of(log, ModelStep), *facts_of(log, ToolStep)]
     submitted = _only(facts_of(log, Submitted))
     state = JobState(
         job=submitted.job if submitted else None,
         submitted_at=submitted.at if submitted else None,
-        planned=_first(places, lambda one: one.task.id, lambda one: (one.revision, one.n)),
-        plan_ends={one.revision: one for one in facts_of(log, PlanEnded)},
+        planned=_first(places, lambda one: one.task.id, place),
+        plan_ends={one.revision: one for one in facts_of(log, PlanEnded) if one.parent is None},
+        nested_ends={one.parent: one for one in facts_of(log, PlanEnded) if one.parent},
         ready=_first(
             [one for one in facts_of(log, Ready) if is_id(one.task.id)],
             lambda one: one.task.id,
@@ -64,13 +72,38 @@ def recomputed(log: Sequence[Stored]) -> JobState:
         cancelled=_only(facts_of(log, Cancelled)),
         ended=_only(facts_of(log, Ended)),
         times=_times(log),
-        numbers={
-            one.revision: {other.n for other in places if other.revision == one.revision}
+        numbers=_by(own, lambda one: one.revision, lambda one: one.n),
+        spoiled=_by(
+            [one for one in planned if not _may_be_planned(one.task.id)],
+            lambda one: one.revision,
+            lambda one: one.n,
+        ),
+        nested={
+            one.parent: {other.n: other.task.id for other in places if other.parent == one.parent}
             for one in places
+            if one.parent is not None
         },
     )
     _add_indexes(state)
+    rebuild(state)
+    if not state.groups and not state.gone and not state.owner:
+        _check_slowly(state)
     return state
+
+
+def _check_slowly(state: JobState) -> None:
+    """What `rebuild` must say of a job without lists, nested plans and revisions."""
+    names = ("missing", "children", "unfinished", "startable")
+    rebuilt = {name: getattr(state, name) for name in names}
+    _add_indexes(state)
+    assert rebuilt == {name: getattr(state, name) for name in names}
+
+
+def _by(
+    found: Sequence[F], key: Callable[[F], int], value: Callable[[F], int]
+) -> dict[int, set[int]]:
+    keys = {key(one) for one in found}
+    return {one: {value(other) for other in found if key(other) == one} for one in keys}
 
 
 def _add_indexes(state: JobState) -> None:
@@ -92,7 +125,11 @@ def _add_indexes(state: JobState) -> None:
         if state.asks.answered.get(task, 0) > state.resumed.get(task, 0)
     }
     state.under_way = state.ready.keys() - state.done.keys()
-    state.failed = {task for task, one in state.done.items() if isinstance(one.outcome, Failed)}
+    state.failed = {
+        task
+        for task, one in state.done.items()
+        if isinstance(one.outcome, Failed) and one.outcome.code != "dropped"
+    }
     state.out_of_budget = {
         task
         for task, one in state.done.items()

@@ -3,8 +3,9 @@
 import msgspec
 
 from galerne.core.decide import decide
+from galerne.core.fold import fold
 from galerne.core.rules import Rules
-from galerne.core.state import JobState, fold
+from galerne.core.state import JobState
 from galerne.core.unreadable import meaning
 from galerne.messages.facts import AnyFact, Ended
 from galerne.messages.subjects import fact_name

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from galerne.core.decide import decide
+from galerne.core.fold import fold
 from galerne.core.shorten import shorten
 from galerne.core.starts import INPUT_LIMIT
-from galerne.core.state import JobState, fold
+from galerne.core.state import JobState
 from galerne.messages.facts import (
     AnyFact,
     Cancelled,

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from galerne.core.decide import decide
-from galerne.core.state import JobState, fold
+from galerne.core.fold import fold
+from galerne.core.state import JobState
 from galerne.core.view import view
 from galerne.messages.facts import AnyFact, Cancelled
 from unit.core.counting import calls

@@ -3,7 +3,8 @@
 import msgspec
 from hypothesis import example, given, settings
 
-from galerne.core.state import JobState, fold
+from galerne.core.fold import fold
+from galerne.core.state import JobState
 from galerne.messages.ids import TaskId
 from galerne.messages.plan import ModelUsage, Usage
 from unit.core.facts import (

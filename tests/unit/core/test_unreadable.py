@@ -7,7 +7,7 @@ from galerne.core.unreadable import meaning
 from galerne.messages.facts import Cancelled, Done, Ended, Ready
 from galerne.messages.plan import Failed
 from galerne.messages.subjects import fact_name
-from unit.core.facts import done, folded, names, planned, ready, stored, submitted
+from unit.core.facts import Stored, done, folded, names, planned, ready, stored, submitted
 
 
 @given(names | st.text(), st.text(max_size=400))
@@ -47,8 +47,15 @@ def test_unreadable_cancel_and_end_are_taken_at_their_name() -> None:
 
 
 def test_nobody_waits_for_the_others() -> None:
-    for fact in (submitted(), planned(1, "1"), stored(done("a.b")).fact, ready("")):
+    for fact in (submitted(), stored(done("a.b")).fact, ready("")):
         assert meaning(fact_name(fact), "no JSON", 3.0) is None
     for name in ("", ".", "cancel.1", "end.1", "done", "done.", "run.1", "step.1.1", "plan.1.end"):
         assert meaning(name, "no JSON", 3.0) is None
     assert folded([]) == folded([])
+
+
+def test_what_cannot_be_read_leaves_its_place_in_the_plan_empty() -> None:
+    fact = meaning("plan.1.2", "no JSON", 3.0)
+    assert fact is not None
+    state = folded([stored(submitted()), stored(planned(1, "1")), Stored("plan.1.2", fact, 3.0)])
+    assert (state.numbers, state.spoiled, list(state.planned)) == ({1: {1}}, {1: {2}}, ["1"])

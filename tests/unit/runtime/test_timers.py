@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galerne.core.state import JobState, fold
+from galerne.core.fold import fold
+from galerne.core.state import JobState
 from galerne.messages.facts import (
     AnyFact,
     Asked,

@@ -1,0 +1,191 @@
+"""Plans that no model wrote straight into the log: given with the job, or reviewed by a person.
+
+job with a plan ──────────────────────────────┐
+job to be reviewed ─▶ plan-1 writes a draft ──┤
+▼
+(review) asked plan-1.0 ─▶ decided: as it is, changed, or refused
+▼
+planned, planned, …, plan.1.end: as if a planner had written it
+"""
+
+from collections.abc import Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, Final, cast
+
+import msgspec
+
+from galerne.core.answers import check_schema
+from galerne.core.groups import ITEM
+from galerne.core.refs import references
+from galerne.core.rules import Rules
+from galerne.core.state import JobState
+from galerne.core.validators import check_name
+from galerne.errors import InvalidInputError
+from galerne.messages.facts import AnyFact, Asked, JobSpec, PlanEnded, Planned
+from galerne.messages.ids import TaskId, is_id, is_reserved, is_scoped, plan_task
+from galerne.messages.plan import Succeeded, TaskSpec
+
+MAX_TASKS: Final = 1_000
+REVIEW: Final = (plan_task(1), 0, 1)
+"""The key of the question whether this is to be the plan."""
+
+
+def next_facts(state: JobState, job: JobSpec, now: float, rules: Rules) -> list[AnyFact]:
+    """What the log lacks of a plan that is given or reviewed. Raises InvalidInputError."""
+    end = state.plan_ends.get(1)
+    draft = _draft(state, job)
+    if draft is None:
+        return []
+    there = _numbers(state)
+    if end is not None and len(there) >= end.count:
+        return []
+    if job.review:
+        decided = state.asks.decided.get(REVIEW)
+        if decided is None:
+            return [] if REVIEW in state.asks.asked else [_asked(draft, now, rules)]
+        if decided.verdict == "answered":
+            draft = decided.value
+    tasks = given_tasks(draft)
+    facts: list[AnyFact] = [
+        Planned(revision=1, n=n, task=task) for n, task in enumerate(tasks, 1) if n not in there
+    ]
+    if 1 not in state.plan_ends:
+        facts.append(PlanEnded(revision=1, count=len(tasks)))
+    return facts
+
+
+def refusal(state: JobState) -> str | None:
+    """Why the plan was not to be, where a person (or the clock) has said so."""
+    decided = state.asks.decided.get(REVIEW)
+    if decided is None or decided.verdict in {"approved", "answered"}:
+        return None
+    if decided.verdict == "expired":
+        return "nobody reviewed the plan in time"
+    why = f": {decided.why}" if decided.why else ""
+    return f"{decided.by or 'a person'} refused the plan{why}"
+
+
+def is_given(job: JobSpec) -> bool:
+    """Whether a coordinator writes the plan's first revision, and not a planner."""
+    return job.plan is not None or job.review
+
+
+def is_written(state: JobState, job: JobSpec) -> bool:
+    """Whether the first revision stands whole in the log, and is not a draft any more."""
+    if not is_given(job):
+        return state.succeeded(plan_task(1))
+    end = state.plan_ends.get(1)
+    return end is not None and len(_numbers(state)) >= end.count
+
+
+def _numbers(state: JobState) -> set[int]:
+    """Those that nobody can write any more."""
+    return state.numbers.get(1, set()) | state.spoiled.get(1, set())
+
+
+def given_tasks(value: Any) -> tuple[TaskSpec, ...]:
+    """A plan from a list of tasks, or from an object with `tasks`; each after those it needs.
+
+    Raises InvalidInputError, one line that names the task and what is wrong.
+    """
+    listed = cast("Mapping[str, Any]", value).get("tasks") if isinstance(value, dict) else value
+    try:
+        tasks = msgspec.convert(listed, tuple[TaskSpec, ...])
+    except msgspec.ValidationError as error:
+        raise InvalidInputError(f"the plan is not usable: {error}") from error
+    check_plan(tasks)
+    full = tuple(_with_implied_needs(task) for task in tasks)
+    before: set[TaskId] = set()
+    for task in full:
+        if not before.issuperset(task.needs):
+            return _ordered(full)
+        before.add(task.id)
+    return full
+
+
+def check_plan(tasks: Sequence[TaskSpec]) -> None:
+    """What can be said without knowing the tools. Raises InvalidInputError."""
+    if not 1 <= len(tasks) <= MAX_TASKS:
+        raise InvalidInputError(f"the plan has {len(tasks)} tasks: 1 to {MAX_TASKS} may be")
+    seen: set[TaskId] = set()
+    for task in tasks:
+        _check_id(task.id, seen)
+        seen.add(task.id)
+        try:
+            _check_task(task)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"task {task.id}: {error}") from error
+
+
+def _check_id(task: TaskId, seen: set[TaskId]) -> None:
+    if not is_id(task) or is_reserved(task) or is_scoped(task) or task == ITEM:
+        raise InvalidInputError(f"task id {task[:80]!r} is not usable: take a number, like 1")
+    if task in seen:
+        raise InvalidInputError(f"two tasks of the plan have the id {task!r}")
+
+
+def _check_task(task: TaskSpec) -> None:
+    if task.kind == "answer":
+        raise InvalidInputError("the job's answer is written by itself: leave this task out")
+    if task.kind == "tool" and not task.tool:
+        raise InvalidInputError("a tool task names its tool in 'tool'")
+    if task.kind != "tool" and not task.instruction.strip():
+        raise InvalidInputError("its instruction is empty: say what it has to do")
+    if task.kind == "ask" and (task.foreach is not None or task.approve):
+        raise InvalidInputError("a question to a person takes neither 'foreach' nor 'approve'")
+    if task.timeout is not None and not task.timeout > 0:
+        raise InvalidInputError("its timeout must be a number of seconds above 0")
+    if task.replaces is not None:
+        raise InvalidInputError("'replaces' is for revisions: leave it out")
+    if task.output is not None:
+        check_schema(task.output)
+    if task.check is not None:
+        check_name(task.check)
+
+
+def _with_implied_needs(task: TaskSpec) -> TaskSpec:
+    """What its references name is needed, too."""
+    try:
+        found = [TaskId(one.task) for one in references([task.args, task.foreach])]
+    except InvalidInputError as error:
+        raise InvalidInputError(f"task {task.id}: {error}") from error
+    referred = [one for one in found if not (one == ITEM and task.foreach is not None)]
+    return msgspec.structs.replace(task, needs=tuple(dict.fromkeys((*task.needs, *referred))))
+
+
+def _ordered(tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:
+    """Every need before its task, otherwise as they stand. Raises InvalidInputError."""
+    left = {task.id: task for task in tasks}
+    for task in tasks:
+        for need in task.needs:
+            if need not in left:
+                raise InvalidInputError(f"task {task.id} needs task {need!r}, which is not there")
+    graph = TopologicalSorter({task.id: task.needs for task in tasks})
+    try:
+        return tuple(left[task] for task in graph.static_order())
+    except CycleError as error:
+        circle = ", ".join(dict.fromkeys(error.args[1]))
+        raise InvalidInputError(f"tasks {circle} wait for one another") from error
+
+
+def _draft(state: JobState, job: JobSpec) -> Any:
+    if job.plan is not None:
+        return {"tasks": msgspec.to_builtins(job.plan)}
+    done = state.done.get(plan_task(1))
+    if not job.review or done is None or not isinstance(done.outcome, Succeeded):
+        return None
+    return done.outcome.value
+
+
+def _asked(draft: Any, now: float, rules: Rules) -> Asked:
+    task, n, round_ = REVIEW
+    return Asked(
+        task=task,
+        n=n,
+        round=round_,
+        what="review",
+        question="Is this to be the plan?",
+        arguments={"tasks": [msgspec.to_builtins(task) for task in given_tasks(draft)]},
+        until=now + rules.ask_timeout,
+        at=now,
+    )
