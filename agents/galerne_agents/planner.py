@@ -1,5 +1,9 @@
 """The agent that plans: it writes each task as a fact the moment the model has written it.
 
+    plan-1    the job's first plan; where a person reviews it, a draft that is only its value
+    plan-2 …  revisions: what has failed is replaced, or the plan goes on without it
+    4--plan   the nested plan of task 4
+
 The number `n` of a task is its place among the plan's facts. What an earlier attempt has written
 is read first: those tasks are not written again, whether the model's words come back from the
 journal or a new answer goes on after them, and new ones take the next free numbers.
@@ -9,52 +13,121 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any, ClassVar
 
+import msgspec
+
 from galerne.agent import TaskContext
-from galerne.errors import InvalidInputError, PermanentError
-from galerne.messages.facts import Lane, PlanEnded, Planned
-from galerne.messages.ids import TaskId, plan_task
-from galerne.messages.plan import TaskKind, TaskSpec
-from galerne.planner import PlanBrief, converse, no_task
+from galerne.errors import PermanentError
+from galerne.messages.facts import Lane, PlanEnded, Planned, Ready
+from galerne.messages.ids import TaskId, above, below, is_reserved, revision_of
+from galerne.messages.plan import TaskKind, TaskSoFar, TaskSpec
+from galerne.messages.tools import ToolSpec
+from galerne.planner import PlanBrief, Planning, converse, no_task
 
 
 class PlannerAgent:
-    """Plans a job. Its value is `{"tasks": how many, "rejected": [reason, …]}`."""
+    """Plans a job, or a part of it. Its value is `{"tasks": how many, "rejected": [reason, …]}`.
+
+    The value of a draft is `{"tasks": [task, …], "rejected": […]}`.
+    """
 
     lane: ClassVar[Lane] = "planner"
     kinds: ClassVar[frozenset[TaskKind]] = frozenset({"plan"})
 
     async def run(self, context: TaskContext) -> Any:
         """Raises PermanentError when neither turn gave a usable task: a journaled answer stays."""
-        revision = _revision(context.ready.task.id)
-        writer = _Writer(context, revision, await context.planned())
-        brief = PlanBrief(
-            context.ready.goal, await context.tools(), context.ready.inputs, writer.already
+        tools = await context.tools()
+        if context.ready.review:
+            return await _draft(context, tools)
+        writer = _Writer(context, await context.planned())
+        brief = _brief(context.ready, tools, writer.already)
+        planning = await converse(context.ask, brief, writer.write)
+        if not (writer.count or planning.dropped or planning.gave_up):
+            raise PermanentError(no_task(planning.rejected))
+        writer.end(planning)
+        return {"tasks": writer.count, "rejected": [one.reason for one in planning.rejected]}
+
+
+async def _draft(context: TaskContext, tools: Sequence[ToolSpec]) -> Any:
+    tasks: list[TaskSpec] = []
+    planning = await converse(context.ask, _brief(context.ready, tools, ()), tasks.append)
+    if not tasks:
+        raise PermanentError(no_task(planning.rejected))
+    reasons = [one.reason for one in planning.rejected]
+    return {"tasks": [msgspec.to_builtins(task) for task in tasks], "rejected": reasons}
+
+
+def _brief(ready: Ready, tools: Sequence[ToolSpec], already: Sequence[TaskSpec]) -> PlanBrief:
+    parent = _parent(ready.task.id)
+    if parent is not None:
+        return _nested(ready, parent, tools, already)
+    revision = revision_of(ready.task.id)
+    if revision == 1:
+        return PlanBrief(ready.goal, tools, ready.inputs, already, ready.history)
+    so_far = msgspec.convert(ready.inputs.get("plan", []), list[TaskSoFar])
+    return PlanBrief(
+        ready.goal,
+        tools,
+        ready.inputs.get("inputs"),
+        already,
+        ready.history,
+        so_far=so_far,
+        failed=ready.failed,
+        missing=ready.missing,
+        revision=revision,
+    )
+
+
+def _nested(
+    ready: Ready, parent: TaskId, tools: Sequence[ToolSpec], already: Sequence[TaskSpec]
+) -> PlanBrief:
+    """Its goal is that of its task; the results of the needs may be needed in it, too."""
+    wanted = ready.task.tools
+    offered = [tool for tool in tools if wanted is None or tool.name in wanted]
+    done = [
+        # Of kind tool: what form its result has, nobody knows before they look.
+        TaskSoFar(
+            task=TaskSpec(id=need, kind="tool"),
+            standing="succeeded",
+            result=ready.inputs.get(need),
         )
-        rejected = await converse(context.ask, brief, writer.write)
-        if not writer.count:
-            raise PermanentError(no_task(rejected))
-        context.write(PlanEnded(revision=revision, count=writer.count, rejected=rejected))
-        return {"tasks": writer.count, "rejected": [one.reason for one in rejected]}
+        for need in ready.task.needs
+    ]
+    others = {name: value for name, value in ready.inputs.items() if name not in ready.task.needs}
+    return PlanBrief(ready.task.instruction, offered, others, already, so_far=done, parent=parent)
+
+
+def _parent(task: TaskId) -> TaskId | None:
+    """The task that a nested plan is for."""
+    parent = None if is_reserved(task) else above(task)
+    return parent if parent is not None and task == below(parent, "plan") else None
 
 
 class _Writer:
     """Gives each new task the lowest number that no written task has."""
 
-    def __init__(self, context: TaskContext, revision: int, planned: Sequence[Planned]) -> None:
+    def __init__(self, context: TaskContext, planned: Sequence[Planned]) -> None:
+        task = context.ready.task.id
         self.already = tuple(fact.task for fact in planned)
         self.count = len(planned)
         self._context = context
-        self._revision = revision
+        self._parent = _parent(task)
+        self._revision = 1 if self._parent is not None else revision_of(task)
         used = {fact.n for fact in planned}
         self._free = (n for n in count(1) if n not in used)
 
     def write(self, task: TaskSpec) -> None:
-        self._context.write(Planned(revision=self._revision, n=next(self._free), task=task))
+        n = next(self._free)
+        self._context.write(Planned(revision=self._revision, n=n, task=task, parent=self._parent))
         self.count += 1
 
-
-def _revision(task: TaskId) -> int:
-    number = task.removeprefix("plan-")
-    if not (number.isascii() and number.isdecimal() and plan_task(int(number)) == task):
-        raise InvalidInputError(f"{task!r} is not the task of a plan; those are plan-1, plan-2, …")
-    return int(number)
+    def end(self, planning: Planning) -> None:
+        self._context.write(
+            PlanEnded(
+                revision=self._revision,
+                count=self.count,
+                rejected=planning.rejected,
+                parent=self._parent,
+                dropped=planning.dropped,
+                gave_up=planning.gave_up,
+            )
+        )

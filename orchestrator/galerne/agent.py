@@ -58,7 +58,7 @@ class TaskContext(Protocol):
         ...
 
     async def planned(self) -> Sequence[Planned]:
-        """What an earlier attempt at this plan has already written, in order."""
+        """What an earlier attempt at this very plan has already written, in order."""
         ...
 
     def write(self, fact: AnyFact) -> None:

@@ -164,6 +164,7 @@ FACTS: dict[str, Expected] = {
             failed=(TaskId("2"),),
             history=(facts.Turn("List the folder", "a.txt and b.txt", "job-0"),),
             more=True,
+            missing="nobody counted b.txt",
         ),
         "ready.planner.normal.plan-2",
     ),

@@ -3,9 +3,9 @@
 import argparse
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from galerne.cli.parsing import Parser, duration, not_negative, positive
+from galerne.cli.parsing import Parser, duration, not_negative, not_negative_count, positive
 
 if TYPE_CHECKING:
     from galerne.messages.plan import Budget
@@ -40,6 +40,58 @@ def limits() -> Parser:
         help="its calls wait for a person; '*': every tool that has an effect; repeatable",
     )
     return parser
+
+
+def planning() -> Parser:
+    """For commands that begin a job: where its plan comes from, and what its result is."""
+    parser = Parser(add_help=False)
+    group = parser.add_argument_group("the plan, and the result")
+    group.add_argument(
+        "--plan", metavar="FILE", help="carry out this plan (as `galerne plan --out` writes it)"
+    )
+    group.add_argument(
+        "--review", action="store_true", help="the plan waits for a person, who may change it"
+    )
+    group.add_argument(
+        "--revisions",
+        type=not_negative_count,
+        metavar="N",
+        help="times that the plan may be revised after failures; 0: never",
+    )
+    group.add_argument(
+        "--output", metavar="FILE", help="a JSON Schema: the result is JSON of that form"
+    )
+    return parser
+
+
+def planning_of(flags: argparse.Namespace) -> "dict[str, Any]":
+    """The fields of an order that `planning` gives. Raises InvalidInputError."""
+    from galerne.cli.files import json_file
+    from galerne.core.given import given_tasks
+    from galerne.errors import InvalidInputError
+
+    output = None if flags.output is None else json_file(flags.output, "--output")
+    if not isinstance(output, dict | None):
+        raise InvalidInputError(f"{flags.output} holds no JSON Schema: it is an object")
+    plan = None if flags.plan is None else json_file(flags.plan, "--plan")
+    goal = flags.goal if flags.goal is not None else _goal_in(plan)
+    if goal is None:
+        raise InvalidInputError("there is no goal: give one in words, or `goal` in the plan's file")
+    return {
+        "goal": goal,
+        "plan": None if plan is None else given_tasks(plan),
+        "review": flags.review,
+        "output": output,
+        "revisions": flags.revisions,
+    }
+
+
+def _goal_in(plan: Any) -> str | None:
+    match plan:
+        case {"goal": str(goal)}:
+            return goal
+        case _:
+            return None
 
 
 def budget_of(flags: argparse.Namespace) -> "Budget | None":

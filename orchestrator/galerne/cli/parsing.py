@@ -26,6 +26,11 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def not_negative_count(text: str) -> int:
+    """A whole number from 0 on."""
+    return 0 if text == "0" else positive(text)
+
+
 def port(text: str) -> int:
     """A TCP port; 0 stands for a free one."""
     if not (text.isascii() and text.isdecimal() and int(text) <= 65535):  # noqa: PLR2004 - the last

@@ -35,10 +35,12 @@ _PROMPTS: dict[Question, str] = {
     "approval": "agree? y, n or n REASON (Enter: later) ",
     "doubt": "has it happened? y or n (Enter: later) ",
     "question": "your answer (Enter: later) ",
+    "review": "carry it out? y, n or n REASON (Enter: later, `galerne review` can change it) ",
 }
 _VERDICTS: dict[Question, tuple[Verdict, Verdict]] = {
     "approval": ("approved", "denied"),
     "doubt": ("happened", "not_happened"),
+    "review": ("approved", "denied"),
 }
 _READ = 65_536
 

@@ -5,7 +5,7 @@ Whoever settles one has to see all of what they agree to, so arguments are never
 
 import getpass
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from galerne.core.answers import check_answer
 from galerne.core.asks import call_name
 from galerne.errors import InvalidInputError
 from galerne.messages.facts import Asked, Decided, Question
+from galerne.messages.plan import TaskSpec
 
 MOST = 600_000
 """Characters of a question: no message is longer."""
@@ -41,10 +42,29 @@ def asked_text(ask: Asked) -> str:
 def content(ask: Asked | OpenQuestion) -> str:
     """What exactly is asked, in one line."""
     question = one_line(ask.question, MOST)
+    if ask.what == "review":
+        return "\n".join((question, *_plan_lines(ask.arguments or {})))
     if ask.tool is None:
         return question
     call = call_text(ask.tool, ask.arguments)
     return call if question.startswith(_OWN_WORDS) else f"{call} ({question})"
+
+
+def _plan_lines(draft: Mapping[str, Any]) -> list[str]:
+    """A line for each task of a plan that is to be reviewed."""
+    tasks = msgspec.convert(draft.get("tasks", ()), list[TaskSpec])
+    return [
+        one_line(f"  {task.id} {task.kind}{_after(task)}: {_what(task)}", MOST) for task in tasks
+    ]
+
+
+def _after(task: TaskSpec) -> str:
+    each = " for each" if task.foreach is not None else ""
+    return f"{each} after {', '.join(task.needs)}" if task.needs else each
+
+
+def _what(task: TaskSpec) -> str:
+    return task.instruction or call_text(task.tool or "", task.args)
 
 
 def _wants(what: Question) -> str:

@@ -19,7 +19,7 @@ from galerne.client.request import build, encoded, new_job_id
 from galerne.core.asks import EVERY_EFFECT
 from galerne.core.view import JobView
 from galerne.messages.facts import Priority
-from galerne.messages.plan import Budget
+from galerne.messages.plan import Budget, TaskSpec
 from galerne.settings import Settings
 
 
@@ -35,6 +35,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     budget: Budget | None = None
     deadline: float | None = None
     approve: tuple[str, ...] = ()
+    plan: tuple[TaskSpec, ...] | None = None
+    review: bool = False
+    output: dict[str, Any] | None = None
+    session: str | None = None
+    revisions: int | None = None
 
     def options(self) -> dict[str, Any]:
         """All but whose it is and what it is about."""

@@ -17,8 +17,8 @@ from galerne.bus.connection import Bus
 from galerne.bus.log import FactLog, Record
 from galerne.client.events import readable
 from galerne.client.patience import patiently
-from galerne.core.answers import check_answer
-from galerne.core.asks import Asks, call_name, check_verdict, latest, parse_call
+from galerne.core.asks import Asks, call_name, latest, parse_call
+from galerne.core.words import check_word
 from galerne.errors import (
     DeadlineError,
     InvalidInputError,
@@ -47,8 +47,9 @@ class OpenQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
     `approval`: may `tool` be called with `arguments` (None: may the task start)? `doubt`: has the
     effect of that call happened? `question`: what is the answer, of the JSON Schema `output` (None:
-    any)? `hash` is what an approval is bound to. `at` and `until` are Unix seconds; after `until`
-    nobody may answer any more (None: there is no hurry).
+    any)? `review`: is the plan in `arguments` to be carried out? `hash` is what an approval is
+    bound to. `at` and `until` are Unix seconds; after `until` nobody may answer any more (None:
+    there is no hurry).
     """
 
     job: JobId
@@ -138,9 +139,7 @@ async def decide(
     if decided is not None:
         return decided
     bound = ask.hash if approved_hash is None else approved_hash
-    check_verdict(ask, word.verdict, bound)
-    if word.verdict == "answered":
-        check_answer(word.value, ask.output)
+    check_word(ask, word.verdict, word.value, bound)
     await _send(bus, address, ask, word, bound)
     return await _stands(bus, address, ask)
 

@@ -94,6 +94,11 @@ class Client:
         deadline: float | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - the job's time, not this call's
         approve: Sequence[str] = (),
+        plan: object = None,
+        review: bool = False,
+        output: Mapping[str, Any] | None = None,
+        session: str | None = None,
+        revisions: int | None = None,
     ) -> Job:
         """Hand a job over; when this returns it is stored and will be done.
 
@@ -101,9 +106,13 @@ class Client:
         same id again is the same job, whatever else is given with it. `tools` limits what the
         job may call. `budget` is what it may spend; `deadline` (Unix seconds) or `timeout`
         (seconds from now) is when it has to be over. `approve` names the tools whose calls wait
-        for a person's word; `*` is every tool that has an effect. Among the `inputs` a Path is a
-        file, which is uploaded first; so is what is too large for a message. Raises
-        InvalidInputError, TooLargeError, BusyError where the tenant's backlog is full,
+        for a person's word; `*` is every tool that has an effect. With a `plan` (a `Plan`, a list
+        of tasks, or an object with `tasks`) no planner is asked; with `review` the plan waits for
+        `job.review`. `output` is the JSON Schema of the result (None: text), `session` the
+        conversation that the job belongs to, and `revisions` how often its plan may be revised
+        after failures (None: as the fleet is set up). Among the `inputs` a Path is a file, which
+        is uploaded first; so is what is too large for a message. Raises InvalidInputError,
+        TooLargeError, BusyError where the tenant's backlog is full,
         UnavailableError.
         """
         name = job_id(self._tenant, job, key)
@@ -117,6 +126,11 @@ class Client:
             budget=budget,
             deadline=deadline_of(deadline, timeout, time.time()),
             approve=approve,
+            plan=plan,
+            review=review,
+            output=output,
+            session=session,
+            revisions=revisions,
         )
         message_id = f"{self._tenant}.{name}"
         room = self._bus.settings.max_payload

@@ -21,7 +21,9 @@ from galerne.client.events import JobEvents, readable
 from galerne.client.export import export_lines
 from galerne.client.patience import patiently
 from galerne.client.purge import purge_job
+from galerne.core.asks import call_name
 from galerne.core.fold import fold
+from galerne.core.given import REVIEW, given_tasks
 from galerne.core.state import JobState
 from galerne.core.view import JobView, view
 from galerne.errors import JobFailedError, NotFoundError, PermanentError, UnavailableError
@@ -150,6 +152,17 @@ class Job:
     async def answer(self, call: str, value: Any, *, by: str = "") -> Decided:
         """Answer an `ask` task with a JSON value that fits its schema. Otherwise as `approve`."""
         return await self.decide(call, "answered", value=value, by=by)
+
+    async def review(self, plan: object = None, *, by: str = "") -> Decided:
+        """Agree to the plan of a job that waits for its review, or give another one in its place.
+
+        `plan` is a list of tasks, or an object with `tasks`. `deny("plan-1")` refuses it, and the
+        job fails. Otherwise as `approve`.
+        """
+        if plan is None:
+            return await self.decide(call_name(*REVIEW[:2]), "approved", by=by)
+        tasks = msgspec.to_builtins(given_tasks(plan))
+        return await self.decide(call_name(*REVIEW[:2]), "answered", value={"tasks": tasks}, by=by)
 
     async def resolve(
         self, call: str, *, happened: bool, result: Any = None, by: str = ""

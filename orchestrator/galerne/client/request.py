@@ -9,6 +9,7 @@ import msgspec
 
 from galerne.core.asks import EVERY_EFFECT
 from galerne.core.budget import check_budget
+from galerne.core.given import check_planning, given_tasks
 from galerne.errors import InvalidInputError, TooLargeError
 from galerne.messages.codec import encode
 from galerne.messages.facts import PRIORITIES, Priority
@@ -47,6 +48,11 @@ def build(
     budget: Budget | None = None,
     deadline: float | None = None,
     approve: Sequence[str] = (),
+    plan: object = None,
+    review: bool = False,
+    output: Mapping[str, Any] | None = None,
+    session: str | None = None,
+    revisions: int | None = None,
 ) -> Submit:
     """The message. Raises InvalidInputError."""
     if not goal.strip():
@@ -60,7 +66,7 @@ def build(
     check_budget(budget)
     if deadline is not None and not math.isfinite(deadline):
         raise InvalidInputError("the deadline is not a time: give Unix seconds")
-    return Submit(
+    submit = Submit(
         goal=goal,
         job=job,
         key=key,
@@ -70,7 +76,14 @@ def build(
         budget=budget,
         deadline=deadline,
         approve=tuple(name if name == EVERY_EFFECT else _tool(name) for name in approve),
+        plan=None if plan is None else given_tasks(plan),
+        review=review,
+        output=None if output is None else dict(output),
+        session=session,
+        revisions=revisions,
     )
+    check_planning(submit)
+    return submit
 
 
 def deadline_of(deadline: float | None, timeout: float | None, now: float) -> float | None:

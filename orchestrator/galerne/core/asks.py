@@ -30,6 +30,7 @@ VERDICTS: Mapping[Question, frozenset[Verdict]] = {
     "approval": frozenset({"approved", "denied"}),
     "doubt": frozenset({"happened", "not_happened"}),
     "question": frozenset({"answered", "denied"}),
+    "review": frozenset({"approved", "answered", "denied"}),
 }
 """What a person may say to each; `expired` is for the clock."""
 

@@ -67,7 +67,7 @@ def comparable(fact: AnyFact) -> AnyFact:
         case Ready(deadline=deadline):
             changes = {"deadline": None if deadline is None else 0.0, "max_attempts": 0}
             if fact.failed:  # what was known of the plan just then
-                changes |= {"inputs": {}, "failed": ()}
+                changes |= {"inputs": {}, "failed": (), "missing": None}
         case Asked(until=until, what=what):
             changes = {"until": None if until is None else 0.0, "at": 0.0}
             changes |= {"question": ""} if what == "approval" else {}

@@ -8,7 +8,7 @@ job to be reviewed ─▶ plan-1 writes a draft ──┤
 planned, planned, …, plan.1.end: as if a planner had written it
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final, cast
 
@@ -24,6 +24,7 @@ from galerne.errors import InvalidInputError
 from galerne.messages.facts import AnyFact, Asked, JobSpec, PlanEnded, Planned
 from galerne.messages.ids import TaskId, is_id, is_reserved, is_scoped, plan_task
 from galerne.messages.plan import Succeeded, TaskSpec
+from galerne.messages.requests import Submit
 
 MAX_TASKS: Final = 1_000
 REVIEW: Final = (plan_task(1), 0, 1)
@@ -88,10 +89,11 @@ def given_tasks(value: Any) -> tuple[TaskSpec, ...]:
 
     Raises InvalidInputError, one line that names the task and what is wrong.
     """
-    listed = cast("Mapping[str, Any]", value).get("tasks") if isinstance(value, dict) else value
     try:
+        plain: Any = msgspec.to_builtins(value)
+        listed = _tasks_in(plain)
         tasks = msgspec.convert(listed, tuple[TaskSpec, ...])
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, TypeError) as error:
         raise InvalidInputError(f"the plan is not usable: {error}") from error
     check_plan(tasks)
     full = tuple(_with_implied_needs(task) for task in tasks)
@@ -101,6 +103,19 @@ def given_tasks(value: Any) -> tuple[TaskSpec, ...]:
             return _ordered(full)
         before.add(task.id)
     return full
+
+
+def check_planning(submit: Submit) -> None:
+    """What a request says about its plan and its result. Raises InvalidInputError."""
+    if submit.plan is not None:
+        given_tasks(submit.plan)
+    if submit.revisions is not None and submit.revisions < 0:
+        raise InvalidInputError("the number of revisions is below 0: give 0 to allow none")
+    if submit.output is not None:
+        try:
+            check_schema(submit.output)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"the output: {error}") from error
 
 
 def check_plan(tasks: Sequence[TaskSpec]) -> None:
@@ -143,6 +158,14 @@ def _check_task(task: TaskSpec) -> None:
         check_name(task.check)
 
 
+def _tasks_in(plain: Any) -> Any:
+    match plain:
+        case {"tasks": tasks}:
+            return cast("object", tasks)
+        case _:
+            return plain
+
+
 def _with_implied_needs(task: TaskSpec) -> TaskSpec:
     """What its references name is needed, too."""
     try:
@@ -170,7 +193,7 @@ def _ordered(tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:
 
 def _draft(state: JobState, job: JobSpec) -> Any:
     if job.plan is not None:
-        return {"tasks": msgspec.to_builtins(job.plan)}
+        return job.plan
     done = state.done.get(plan_task(1))
     if not job.review or done is None or not isinstance(done.outcome, Succeeded):
         return None

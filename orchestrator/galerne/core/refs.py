@@ -78,6 +78,37 @@ def resolve(args: Any, results: Mapping[str, Any]) -> Any:
             return args
 
 
+def template(text: str) -> Reference | None:
+    """The reference that a text consists of, as in `{{1.files}}`; None: it is more, or another."""
+    found = _TEMPLATE.fullmatch(text.strip())
+    return _from_match(found) if found else None
+
+
+def renamed(args: Any, names: Mapping[str, str]) -> Any:
+    """`args` with the tasks of its references under other names; those without one stay."""
+    match args:
+        case str():
+            return _TEMPLATE.sub(lambda found: f"{{{{{_renamed(found, names)}}}}}", args)
+        case {"$ref": _}:
+            reference = _from_object(cast("Mapping[str, Any]", args))
+            task = names.get(reference.task, reference.task)
+            return {REF: str(Reference(task, reference.path))}
+        case {"$blob": _}:
+            return cast("object", args)
+        case dict():
+            fields = cast("Mapping[str, Any]", args)
+            return {name: renamed(inner, names) for name, inner in fields.items()}
+        case list():
+            return [renamed(inner, names) for inner in cast("Sequence[Any]", args)]
+        case _:
+            return args
+
+
+def _renamed(found: re.Match[str], names: Mapping[str, str]) -> Reference:
+    reference = _from_match(found)
+    return Reference(names.get(reference.task, reference.task), reference.path)
+
+
 def parsed(value: Any) -> Any:
     """The JSON document in a text, perhaps in a code fence; any other value as it is."""
     if not isinstance(value, str):

@@ -16,7 +16,7 @@ from galerne.core.state import JobState
 from galerne.errors import InvalidInputError
 from galerne.messages.blobs import is_blob
 from galerne.messages.facts import Asked, Done, JobSpec, Lane, Ready
-from galerne.messages.ids import TaskId, answer_task, below, plan_task
+from galerne.messages.ids import TaskId, answer_task, below, is_reserved, plan_task
 from galerne.messages.plan import DROPPED, Failed, Outcome, Succeeded, TaskSpec, Usage
 
 INPUT_LIMIT = 96_000
@@ -44,7 +44,18 @@ def next_plan(state: JobState, job: JobSpec, revise: Revise, now: float, rules: 
     spec = TaskSpec(id=plan_task(revise.revision), kind="plan")
     inputs = {"plan": so_far(state, INPUT_LIMIT // 2), "inputs": _job_inputs(job, INPUT_LIMIT // 2)}
     ready = _ready(job, spec, inputs, now, rules)
-    return msgspec.structs.replace(ready, history=job.history, failed=revise.failed)
+    lacking = state.failure(answer_task(max(1, answers_asked_for_more(state))))
+    return msgspec.structs.replace(
+        ready,
+        history=job.history,
+        failed=revise.failed,
+        missing=lacking.message if lacking and _is_answer(revise.failed) else None,
+    )
+
+
+def _is_answer(failed: Sequence[TaskId]) -> bool:
+    """Whether it was the answer that asked for the revision."""
+    return any(is_reserved(task) for task in failed)
 
 
 def _job_inputs(job: JobSpec, limit: int) -> dict[str, Any]:

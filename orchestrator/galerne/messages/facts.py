@@ -103,7 +103,8 @@ class Ready(Fact, frozen=True, tag="ready"):
     `resume` counts the answers of people after which it was queued anew (0: the first time).
     `deadline` is in Unix seconds. `failed` are the failures that a task which plans anew is to
     mend; its `inputs` hold the plan as it stood. `review`: its plan is a draft for a person.
-    `more`: an answer may ask for another revision instead.
+    `missing` is what an answer lacked that asked for the revision, and with `more` an answer may
+    ask for one.
     """
 
     lane: Lane
@@ -121,6 +122,7 @@ class Ready(Fact, frozen=True, tag="ready"):
     history: tuple[Turn, ...] = ()
     review: bool = False
     more: bool = False
+    missing: str | None = None
 
 
 class Claimed(Fact, frozen=True, tag="claimed"):

@@ -49,6 +49,14 @@ def plan_task(revision: int) -> TaskId:
     return TaskId(f"plan-{revision}")
 
 
+def revision_of(task: TaskId) -> int:
+    """The revision that a task plans. Raises InvalidInputError for a task that plans none."""
+    number = task.removeprefix("plan-")
+    if not (number.isascii() and number.isdecimal() and plan_task(int(number)) == task):
+        raise InvalidInputError(f"{task!r} is not the task of a plan; those are plan-1, plan-2, …")
+    return int(number)
+
+
 def answer_task(n: int) -> TaskId:
     """The job's `n`-th try at its answer, from 1: an earlier one asked for another revision."""
     return ANSWER_TASK if n == 1 else TaskId(f"{ANSWER_TASK}-{n}")

@@ -28,7 +28,7 @@ from galerne.messages.facts import (
     Submitted,
     ToolStep,
 )
-from galerne.messages.ids import JobId, TaskId, TenantId, is_id
+from galerne.messages.ids import JobId, TaskId, TenantId, above, below, is_id, revision_of
 
 
 class JobAddress(msgspec.Struct, frozen=True):
@@ -89,6 +89,17 @@ def fact_name(fact: AnyFact) -> str:  # noqa: C901, PLR0912 - one case a fact
             return "cancel"
         case Ended():
             return "end"
+
+
+def planned_names(task: TaskId) -> str:
+    """The names of what a planning task writes: `plan-2` and `4--plan` write `plan.2`, `nested.4`.
+
+    Raises InvalidMessageError for any other task.
+    """
+    parent = above(task)
+    if parent is not None and task == below(parent, "plan"):
+        return f"nested.{parent}.>"
+    return f"plan.{revision_of(task)}.>"
 
 
 class Subjects:

@@ -8,8 +8,9 @@
 `PlanReader` does the same for text from elsewhere, and `check_task` for one object.
 """
 
-from galerne.planner.check import MAX_INSTRUCTION, MAX_TASKS, check_task
-from galerne.planner.conversation import Ask, PlanBrief, converse
+from galerne.planner.check import MAX_TASKS, check_task
+from galerne.planner.conversation import Ask, PlanBrief, Planning, converse
+from galerne.planner.kinds import MAX_INSTRUCTION
 from galerne.planner.objects import BrokenObject, JsonObject, ObjectScanner
 from galerne.planner.plan import Plan
 from galerne.planner.planner import (
@@ -33,6 +34,7 @@ __all__ = [
     "Plan",
     "PlanReader",
     "PlanBrief",
+    "Planning",
     "converse",
     "Ask",
     "Connect",

@@ -164,7 +164,8 @@ class PlanStream:
 
         with self._tasks_in:
             try:
-                self.rejected = await converse(ask, self._brief, self._hand_over)
+                planning = await converse(ask, self._brief, self._hand_over)
+                self.rejected = planning.rejected
             except Exception as error:  # noqa: BLE001 - handed to the one who iterates
                 self._failure = error
                 return

@@ -8,6 +8,7 @@ producer's schema does not have, and a whole argument of another primitive type.
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from galerne.core.groups import ITEM
 from galerne.core.refs import Reference, references
 from galerne.messages.ids import TaskId
 from galerne.messages.plan import TaskSpec
@@ -17,17 +18,21 @@ _NUMERIC = frozenset({"integer", "number"})
 
 
 def reference_fault(
-    args: Mapping[str, Any], parameters: Mapping[str, Any], tasks: Mapping[TaskId, TaskSpec]
+    args: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    tasks: Mapping[TaskId, TaskSpec],
+    foreach: Any = None,
 ) -> str | None:
     """The first fault in one clause, None when every reference may fit.
 
-    `parameters` is the JSON Schema (Draft 7) of the tool; `tasks` those that may be referred to.
+    `parameters` is the JSON Schema (Draft 7) of the tool; `tasks` those that may be referred to;
+    `foreach` the list whose elements `item` stands for.
     Raises InvalidInputError when a `$ref` is not a usable reference.
     """
     properties = _fields(parameters.get("properties"))
     for name, value in args.items():
         for reference in references(value):
-            found, missing = _descended(reference, tasks)
+            found, missing = _found(reference, tasks, foreach)
             if missing is not None:
                 return f"args.{name}: {missing}"
             if not isinstance(value, dict) or "$ref" not in value:
@@ -41,17 +46,42 @@ def reference_fault(
     return None
 
 
-def _descended(
-    reference: Reference, tasks: Mapping[TaskId, TaskSpec]
+def list_fault(foreach: Any, tasks: Mapping[TaskId, TaskSpec]) -> str | None:
+    """Why it can be no list, None where it may. Raises InvalidInputError as above."""
+    for reference in references(foreach) if isinstance(foreach, dict) else ():
+        found, missing = _found(reference, tasks)
+        if missing is not None:
+            return f"foreach: {missing}"
+        given = _types(found)
+        if given and "array" not in given:
+            advice = _advice(tasks.get(TaskId(reference.task)))
+            return f"foreach must be a list, but {reference} is {' or '.join(given)}{advice}"
+    return None
+
+
+def _found(
+    reference: Reference, tasks: Mapping[TaskId, TaskSpec], foreach: Any = None
 ) -> tuple[Mapping[str, Any], str | None]:
     """The schema of what is referred to (empty: unknown), or what is missing there."""
+    if reference.task == ITEM:
+        for inner in references(foreach) if isinstance(foreach, dict) else ():
+            lists, _ = _found(inner, tasks)
+            return _descended(_fields(lists.get("items")), reference)
+        return {}, None
     task = tasks.get(TaskId(reference.task))
     if task is None or task.kind not in {"agent", "ask"}:
         return {}, None
+    if task.foreach is not None:
+        return _descended({"type": "array", "items": task.output or _TEXT}, reference)
     if task.output is None:  # a person's word may be any value; a text may hold JSON to go into
         whole = task.kind == "agent" and not reference.path
         return (_TEXT if whole else {}), None
-    schema: Mapping[str, Any] = task.output
+    return _descended(task.output, reference)
+
+
+def _descended(
+    schema: Mapping[str, Any], reference: Reference
+) -> tuple[Mapping[str, Any], str | None]:
     for part in reference.path:
         properties = _fields(schema.get("properties"))
         if part in properties:
@@ -60,7 +90,7 @@ def _descended(
             schema = _fields(schema.get("items"))
         elif properties and schema.get("additionalProperties") is False:
             there = ", ".join(properties)
-            return {}, f"task {task.id} gives no {part!r}; it gives: {there}"
+            return {}, f"task {reference.task} gives no {part!r}; it gives: {there}"
         else:
             return {}, None
     return schema, None

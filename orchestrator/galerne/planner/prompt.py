@@ -12,15 +12,26 @@ from typing import Any, Final, cast
 import msgspec
 
 from galerne.messages.chat import ChatRequest
-from galerne.messages.plan import Rejected, TaskSpec
+from galerne.messages.facts import Turn
+from galerne.messages.ids import TaskId, is_reserved
+from galerne.messages.plan import Rejected, TaskSoFar, TaskSpec
 from galerne.messages.tools import ToolSpec
 from galerne.planner.sections import as_text, escaped, messages, one_line, section
 
-PLANNER_PROMPT: Final = "planner.v3.md"
+PLANNER_PROMPT: Final = "planner.v4.md"
+REVISION_PROMPT: Final = "revision.v1.md"
 ANSWER_PROMPT: Final = "answer.v1.md"
 _MAX_HEADING: Final = 200
 _MAX_DESCRIPTION: Final = 160
 _SENTENCE_END = re.compile(r"\n\s*\n|\.\s+(?=[A-Z])")
+
+
+class Revising(msgspec.Struct, frozen=True):
+    """The plan as it stands, what of it has failed, and what the answer lacked."""
+
+    so_far: Sequence[TaskSoFar]
+    failed: Sequence[TaskId]
+    missing: str | None = None
 
 
 def planner_request(
@@ -29,17 +40,30 @@ def planner_request(
     inputs: Mapping[str, Any] | None = None,
     already: Sequence[TaskSpec] = (),
     rejected: Sequence[Rejected] = (),
+    *,
+    history: Sequence[Turn] = (),
+    given: Sequence[TaskSoFar] = (),
+    revising: Revising | None = None,
 ) -> ChatRequest:
     """Ask for a plan: JSON lines, one task each.
 
-    `already` are tasks that exist and may be running; `rejected` are to be written again.
+    `already` are tasks that exist and may be running; `rejected` are to be written again. `history`
+    is the conversation so far, oldest first. `given` are done tasks that may be needed.
     """
     lines = [_tool_line(tool) for tool in tools] or ["(none: every task is of kind agent)"]
-    system = "\n".join((_prompt(PLANNER_PROMPT), "# Tools", *lines))
-    sections = [section("# Goal", goal)]
+    rules = [_prompt(PLANNER_PROMPT)]
+    if revising is not None:
+        rules.append(_prompt(REVISION_PROMPT))
+    system = "\n".join((*rules, "# Tools", *lines))
+    sections = history_sections(history)
+    sections.append(section("# Goal", goal))
     excerpts = (escaped(as_text(inputs)),) if inputs else ()
     if inputs:
         sections.append(section("# Inputs", as_text(inputs)))
+    if given:
+        sections.append(section("# Done before", "\n".join(map(_done_line, given))))
+    if revising is not None:
+        sections += _revising_sections(revising)
     if already:
         sections.append(section("# Already planned", "\n".join(map(task_line, already))))
     if rejected:
@@ -47,7 +71,9 @@ def planner_request(
     return ChatRequest(messages(system, *sections), excerpts=excerpts)
 
 
-def answer_request(goal: str, results: Mapping[str, Any]) -> ChatRequest:
+def answer_request(
+    goal: str, results: Mapping[str, Any], history: Sequence[Turn] = ()
+) -> ChatRequest:
     """Ask for a job's answer. `results`: task id → `{"instruction": text, "value": JSON}`."""
     parts = ["# Results"]
     excerpts: list[str] = []
@@ -57,8 +83,50 @@ def answer_request(goal: str, results: Mapping[str, Any]) -> ChatRequest:
         parts.append(section(f"## {task}: {instruction}".rstrip(), value))
         excerpts.append(escaped(value))
     return ChatRequest(
-        messages(_prompt(ANSWER_PROMPT), section("# Goal", goal), *parts), excerpts=tuple(excerpts)
+        messages(
+            _prompt(ANSWER_PROMPT), *history_sections(history), section("# Goal", goal), *parts
+        ),
+        excerpts=tuple(excerpts),
     )
+
+
+def history_sections(history: Sequence[Turn]) -> list[str]:
+    """What was said before in the same conversation."""
+    if not history:
+        return []
+    turns = [
+        part
+        for turn in history
+        for part in (section("## Goal", turn.goal), section("## Answer", turn.answer))
+    ]
+    return ["# Earlier in this conversation", *turns]
+
+
+def _revising_sections(revising: Revising) -> list[str]:
+    lines = [_so_far_line(one) for one in revising.so_far]
+    sections = [section("# Plan so far", "\n".join(lines))]
+    failed = [task for task in revising.failed if not is_reserved(task)]
+    if failed:
+        sections.append(section("# Failed", ", ".join(failed)))
+    if revising.missing is not None:
+        sections.append(section("# Missing for the answer", revising.missing))
+    return sections
+
+
+def _done_line(one: TaskSoFar) -> str:
+    """A task of which only the result is of interest."""
+    return msgspec.json.encode({"id": one.task.id, "result": one.result}).decode()
+
+
+def _so_far_line(one: TaskSoFar) -> str:
+    """A task with how it stands, and what came of it."""
+    fields: dict[str, Any] = msgspec.json.decode(task_line(one.task))
+    fields["state"] = one.standing
+    if one.standing == "succeeded":
+        fields["result"] = one.result
+    if one.error is not None:
+        fields["error"] = one.error
+    return msgspec.json.encode(fields).decode()
 
 
 def task_line(task: TaskSpec) -> str:
@@ -75,6 +143,9 @@ def task_line(task: TaskSpec) -> str:
         fields["output"] = task.output
     if task.check is not None:
         fields["check"] = task.check
+    for name in ("foreach", "model", "effort", "replaces"):
+        if (value := getattr(task, name)) is not None:
+            fields[name] = value
     if task.timeout is not None:
         fields["timeout"] = task.timeout
     if task.approve:

@@ -17,11 +17,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from galerne.messages.ids import TaskId
-from galerne.messages.plan import Rejected, TaskSpec
+from galerne.messages.plan import Rejected, TaskSoFar, TaskSpec
 from galerne.messages.tools import ToolSpec
-from galerne.planner.check import check_task, excerpt
+from galerne.planner.check import excerpt, judge_task
+from galerne.planner.ground import Ground, Tasks
 from galerne.planner.numbered import PlanScanner
 from galerne.planner.objects import BrokenObject, Found, JsonObject
+from galerne.planner.revising import Revision
 
 CUT_SHORT: Final = frozenset({"length", "model_length"})
 """The finish reasons of an answer that reached its limit."""
@@ -32,7 +34,18 @@ _ID = re.compile(r'"id"\s*:\s*"?([A-Za-z0-9_-]{1,64})')
 class PlanReader:
     """Feed it text, and `finish` each turn; both give what has become known, in order."""
 
-    def __init__(self, tools: Sequence[ToolSpec], already: Sequence[TaskSpec] = ()) -> None:
+    def __init__(
+        self,
+        tools: Sequence[ToolSpec],
+        already: Sequence[TaskSpec] = (),
+        so_far: Sequence[TaskSoFar] = (),
+        revision: int = 1,
+        depth: int = 0,
+    ) -> None:
+        """`so_far` are tasks outside of this text, which it may need or (from revision 2) mend.
+
+        `depth` counts the plans that this one is nested in.
+        """
         self._tools = {tool.name: tool for tool in tools}
         self._written = list(already)
         self._position = {task.id: place for place, task in enumerate(already)}
@@ -40,10 +53,17 @@ class PlanReader:
         self._from_the_start: bool | None = None if already else True
         self._scanner = PlanScanner(self._tools)
         self._seen_in_turn = 0
+        self._revision = Revision(so_far, revision)
+        self._depth = depth
+
+    @property
+    def written(self) -> tuple[TaskSpec, ...]:
+        """The tasks that were there before."""
+        return tuple(self._written)
 
     @property
     def tasks(self) -> tuple[TaskSpec, ...]:
-        """Every task there is by now: those already written, then the new ones."""
+        """Every task of this plan by now: those already written, then the new ones."""
         new = (task for task in self._read.values() if task.id not in self._position)
         return (*self._written, *new)
 
@@ -51,6 +71,16 @@ class PlanReader:
     def read(self) -> frozenset[TaskId]:
         """The ids of the usable tasks that stood in the text so far, new or not."""
         return frozenset(self._read)
+
+    @property
+    def dropped(self) -> tuple[TaskId, ...]:
+        """What the text says to do without."""
+        return tuple(self._revision.dropped)
+
+    @property
+    def gave_up(self) -> str | None:
+        """Why the text says that nothing can be mended."""
+        return self._revision.gave_up
 
     def feed(self, text: str) -> list[TaskSpec | Rejected]:
         return self._judge(self._scanner.feed(text))
@@ -63,7 +93,7 @@ class PlanReader:
             last.append(
                 Rejected("your answer reached its limit: go on with the tasks still missing", "")
             )
-        elif empty and not self.tasks:
+        elif empty and not self.tasks and not self._revision.is_decided:
             last.append(Rejected("your answer holds no task: write one JSON object a line", ""))
         return last
 
@@ -77,10 +107,14 @@ class PlanReader:
             case BrokenObject(text=text, reason=reason):
                 named = _ID.search(text)
                 return Rejected(reason, excerpt(text), found.id or (named[1] if named else None))
+            case JsonObject() if self._revision.is_word(found):
+                fault = self._revision.take_word(found)
+                return None if fault is None else Rejected(fault, excerpt(found.text))
             case JsonObject():
-                task = self._again(found)
+                meant = self._revision.meant(found)
+                task = self._again(meant)
                 if task is None:
-                    return self._check(found)
+                    return self._check(meant)
                 self._skip(task)
                 return None
 
@@ -98,23 +132,37 @@ class PlanReader:
         if known[place].id not in self._read:
             before |= self._read
         tools = {**_any_arguments(known[place]), **self._tools}
-        same = check_task(found.value, found.text, tools, before) == known[place]
-        return known[place] if same else None
+        same = judge_task(found.value, found.text, self._ground(before, before, tools))
+        return known[place] if same == known[place] else None
 
     def _skip(self, task: TaskSpec) -> None:
         if self._from_the_start is None:
             self._from_the_start = task == self._written[0]
         self._read.setdefault(task.id, task)
 
-    def _check(self, found: JsonObject) -> TaskSpec | Rejected:
+    def _check(self, found: JsonObject) -> TaskSpec | Rejected | None:
         everything = {task.id: task for task in self.tasks}
         before = self._read if self._from_the_start else everything
-        outcome = check_task(found.value, found.text, self._tools, before, everything)
-        if isinstance(outcome, TaskSpec):
-            if self._from_the_start is None:
-                self._from_the_start = False
-            self._read[outcome.id] = outcome
+        ground = self._ground(before, everything, self._tools)
+        outcome = judge_task(found.value, found.text, ground)
+        if not isinstance(outcome, TaskSpec):
+            return outcome
+        if self._revision.stays(outcome):
+            return None
+        if self._from_the_start is None:
+            self._from_the_start = False
+        self._read[outcome.id] = outcome
         return outcome
+
+    def _ground(self, before: Tasks, taken: Tasks, tools: dict[str, ToolSpec]) -> Ground:
+        return Ground(
+            tools=tools,
+            before={**self._revision.usable(self._read), **before},
+            taken={**self._revision.tasks, **taken},
+            replaceable=self._revision.replaceable,
+            failed=self._revision.failed,
+            depth=self._depth,
+        )
 
 
 def _any_arguments(task: TaskSpec) -> dict[str, ToolSpec]:

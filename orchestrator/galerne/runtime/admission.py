@@ -26,8 +26,7 @@ from galerne.bus.mapping import ConflictError
 from galerne.bus.queue import Delivery
 from galerne.bus.tenants import request_of
 from galerne.client import queued
-from galerne.core.answers import check_answer
-from galerne.core.asks import check_verdict
+from galerne.core.words import check_word
 from galerne.errors import (
     InvalidInputError,
     InvalidMessageError,
@@ -54,7 +53,10 @@ AGAIN = 6
 
 
 class Admission:
-    """Handles what the consumers of the SUBMIT stream deliver; `ack_wait` is theirs, in seconds."""
+    """Handles what the consumers of the SUBMIT stream deliver; `ack_wait` is theirs, in seconds.
+
+    `revisions` is how often a job's plan may be revised that does not say so itself.
+    """
 
     def __init__(
         self,
@@ -63,12 +65,14 @@ class Admission:
         quarantine: Quarantine,
         clock: Callable[[], float],
         ack_wait: float,
+        revisions: int,
     ) -> None:
         self._bus = bus
         self._facts = facts
         self._quarantine = quarantine
         self._clock = clock
         self._ack_wait = ack_wait
+        self._revisions = revisions
         self._handled: set[Delivery] = set()
 
     async def admit(self, delivery: Delivery) -> None:
@@ -138,7 +142,7 @@ class Admission:
         if delivery.delivered > DEADLY and not await self._is_admitted(delivery, tenant):
             await self._refuse_deadly(delivery, tenant)
         submit = await self._decoded(delivery.data, tenant)
-        job = job_of(submit, tenant)
+        job = job_of(submit, tenant, self._revisions)
         address = self._address(tenant, job.id)
         if await self._facts.last(address, "end") is not None:
             log.info("already known: a job that is over", job=job.id)
@@ -240,9 +244,7 @@ class Admission:
         asked = await self._facts.last(address, f"ask.{key}")
         if asked is None or not isinstance(asked.fact, Asked):
             raise NotFoundError(f"job {address.job} has no question {key}")
-        check_verdict(asked.fact, command.verdict, command.hash)
-        if command.verdict == "answered":
-            check_answer(command.value, asked.fact.output)
+        check_word(asked.fact, command.verdict, command.value, command.hash)
         decided = Decided(
             task=task,
             n=command.n,

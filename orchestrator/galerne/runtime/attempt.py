@@ -16,7 +16,7 @@ from galerne.messages.chat import ChatReply, ChatRequest
 from galerne.messages.facts import AnyFact, Moved, Planned, Ready
 from galerne.messages.ids import JobId, TenantId
 from galerne.messages.plan import Usage
-from galerne.messages.subjects import JobAddress
+from galerne.messages.subjects import JobAddress, planned_names
 from galerne.messages.tools import ToolOutcome, ToolSpec
 from galerne.runtime.journal import Journal
 from galerne.runtime.lease import Lease
@@ -104,7 +104,7 @@ class Attempt:
     async def planned(self) -> Sequence[Planned]:
         if self.attempt == 1:
             return []
-        subject = self._services.bus.subjects.job(self._address, "plan.>")
+        subject = self._services.bus.subjects.job(self._address, planned_names(self.ready.task.id))
         records = await self._services.facts.read(subject)
         found = [record.fact for record in records if isinstance(record.fact, Planned)]
         return sorted(found, key=lambda planned: (planned.revision, planned.n))

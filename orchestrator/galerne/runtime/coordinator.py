@@ -66,7 +66,8 @@ class Coordinator:
         facts = FactLog(bus)
         self._quarantine = Quarantine(bus, me, clock)
         wait = settings.coordinator.ack_wait
-        self._admission = Admission(bus, facts, self._quarantine, clock, wait)
+        revisions = settings.coordinator.revisions
+        self._admission = Admission(bus, facts, self._quarantine, clock, wait, revisions)
         self._jobs = Jobs(bus, facts, settings, clock)
         self._parts: dict[int, Part] = {}
         self._survived: OrderedDict[int, None] = OrderedDict()

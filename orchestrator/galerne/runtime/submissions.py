@@ -12,6 +12,7 @@ import msgspec
 
 from galerne.core.asks import EVERY_EFFECT
 from galerne.core.budget import check_budget
+from galerne.core.given import check_planning
 from galerne.errors import InvalidInputError
 from galerne.messages.facts import PRIORITIES, JobSpec
 from galerne.messages.ids import JobId, TenantId, check_id, job_id_of_key
@@ -32,6 +33,11 @@ _MUST_BE = {
     "budget": "an object of numbers: usd, tokens, calls, tasks, seconds",
     "deadline": "Unix seconds",
     "approve": "a list of names",
+    "plan": "a list of tasks",
+    "review": "true or false",
+    "output": "a JSON Schema",
+    "session": "a name",
+    "revisions": "a number from 0",
 }
 
 
@@ -56,10 +62,14 @@ def checked(submit: Submit) -> None:
     check_budget(submit.budget)
     if submit.deadline is not None and not math.isfinite(submit.deadline):
         raise InvalidInputError("the deadline is not a time: give Unix seconds")
+    check_planning(submit)
 
 
-def job_of(submit: Submit, tenant: TenantId) -> JobSpec:
-    """The job that a message asks for. Raises InvalidInputError where its id is not usable."""
+def job_of(submit: Submit, tenant: TenantId, revisions: int = 0) -> JobSpec:
+    """The job that a message asks for; `revisions` is the deployment's word.
+
+    Raises InvalidInputError where its id is not usable.
+    """
     return JobSpec(
         id=job_id(submit.job, submit.key, tenant),
         tenant=tenant,
@@ -71,6 +81,11 @@ def job_of(submit: Submit, tenant: TenantId) -> JobSpec:
         budget=submit.budget,
         deadline=submit.deadline,
         approve=submit.approve,
+        plan=submit.plan,
+        review=submit.review,
+        output=submit.output,
+        session=submit.session,
+        revisions=revisions if submit.revisions is None else submit.revisions,
     )
 
 

@@ -208,6 +208,9 @@ class CoordinatorSettings(Section, frozen=True):
     """Seconds until an event that a dead coordinator held goes to another."""
     sweep: float = 15.0
     """Seconds without a fact after which an open job is folded anew: a missed wake costs this."""
+    revisions: int = 3
+    """Times that a job's plan is revised after failures, unless the job says otherwise; 0: never.
+    What three plans could not mend, the planner's model does not understand."""
 
 
 class ToolSettings(Section, frozen=True):

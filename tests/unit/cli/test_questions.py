@@ -48,8 +48,8 @@ def test_a_reason_is_shown_beside_the_call() -> None:
 def test_every_question_names_a_command_that_there_is(what: Question) -> None:
     command = settle_text("j-1", "2.1", what).split()[:4]
     assert command[0] == "galerne"
-    assert command[1] in {"approve", "resolve", "answer"}
-    assert command[2:] == ["j-1", "2.1"]
+    assert command[1] in {"approve", "resolve", "answer", "review"}
+    assert command[2:] == (["j-1", "(--approve,"] if what == "review" else ["j-1", "2.1"])
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from galerne.messages.facts import (
     Ready,
     Submitted,
 )
-from galerne.messages.ids import ANSWER_TASK, TaskId, plan_task
+from galerne.messages.ids import ANSWER_TASK, TaskId, above, plan_task
 from galerne.messages.plan import Failed, Succeeded, TaskSpec
 from unit.core.facts import JOB
 from unit.core.replicas import Entry
@@ -40,6 +40,21 @@ def check_log(entries: Sequence[Entry]) -> None:
             case Ended() as ended:
                 _end_is_explained(ended, before)
                 _end_is_right(ended, before)
+            case _:
+                pass
+    _nothing_follows_the_end(entries)
+
+
+def check_revised_log(entries: Sequence[Entry]) -> None:
+    """The rules for the log of a world in which plans are revised, nested, and done for lists."""
+    _each_name_stands_once(entries)
+    for position, entry in enumerate(entries):
+        before = entries[:position]
+        match entry.fact:
+            case Ready(resume=0, task=task):
+                assert _outcome(task.id, before) is None, "a task with an outcome is ready again"
+            case Ended() as ended:
+                _end_is_explained(ended, before)
             case _:
                 pass
     _nothing_follows_the_end(entries)
@@ -69,7 +84,8 @@ def _task_is_due(ready: Ready, before: Sequence[Entry]) -> None:
 def _planned_task_is_due(ready: Ready, before: Sequence[Entry]) -> None:
     """It stands in the plan, and its needs' values go with it: whole, or fitted to a model."""
     task = ready.task
-    assert task in [fact.task for fact in _all(before, Planned)]
+    specs = [fact.task for fact in _all(before, Planned)]
+    assert task in specs or above(task.id) in [spec.id for spec in specs]
     values = {need: _value(need, before) for need in task.needs}
     if task.kind != "tool":
         share = INPUT_LIMIT // max(1, len(values))

@@ -6,6 +6,7 @@ history stopped, the job comes to its end as soon as everybody does what there i
 
 from random import Random
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ from galerne.messages.plan import Budget, Failed, TaskKind, TaskSpec
 from galerne.messages.subjects import fact_name
 from unit.core.facts import done, plan_ended, planned, ready, spec
 from unit.core.replicas import Entry
-from unit.core.rules import check_log
+from unit.core.rules import check_log, check_revised_log
 from unit.core.world import Habits, Plans, World
 
 IDS = ("1", "2", "3", "4", "5", "6")
@@ -142,6 +143,44 @@ def test_a_plan_that_cannot_be_carried_out_ends_the_job(
     world.settle()
     assert world.ended
     check_log(world.log.entries)
+
+
+restless = st.builds(
+    Habits,
+    fails=st.sampled_from((0.0, 0.1, 0.4)),
+    asks=st.sampled_from((0.0, 0.1)),
+    dies=st.sampled_from((0.0, 0.1, 0.4)),
+    cancels=st.sampled_from((0.0, 0.02)),
+    incomplete=st.sampled_from((0.0, 0.5)),
+    revisions=st.sampled_from((1, 2, 5)),
+)
+
+
+@st.composite
+def large_scripts(draw: st.DrawFn) -> tuple[TaskSpec, ...]:
+    """Plans in which some tasks are done for lists or have plans of their own."""
+    lists = st.sampled_from((None, None, [], ["a", "b"], {"$ref": "1"}, {"$ref": "2.words"}))
+    tasks: list[TaskSpec] = []
+    for task in draw(scripts()):
+        foreach, kind = draw(lists), draw(st.sampled_from((task.kind, task.kind, "plan")))
+        if isinstance(foreach, dict) and foreach["$ref"][0] not in task.needs:
+            foreach = None
+        if task.kind != "ask":
+            tasks.append(msgspec.structs.replace(task, foreach=foreach, kind=kind))
+    names = {task.id for task in tasks}
+    return tuple(task for task in tasks if names.issuperset(task.needs))
+
+
+@given(large_scripts().map(_same), restless, seeds, steps, replicas)
+@settings(max_examples=300)
+def test_plans_that_are_revised_come_to_an_end_by_the_rules(
+    plans: Plans, habits: Habits, seed: int, steps: int, replicas: int
+) -> None:
+    world = World(plans, habits, Random(seed), replicas, [])
+    world.live(steps)
+    world.settle()
+    assert world.ended
+    check_revised_log(world.log.entries)
 
 
 # nonsense in the log

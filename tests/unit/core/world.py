@@ -28,7 +28,7 @@ from galerne.messages.facts import (
     Submitted,
     Verdict,
 )
-from galerne.messages.ids import TaskId, is_id, plan_task
+from galerne.messages.ids import TaskId, above, below, is_id, plan_task, revision_of
 from galerne.messages.plan import Budget, Failed, Outcome, Succeeded, TaskSpec, Usage
 from galerne.messages.subjects import fact_name
 from unit.core.facts import JOB
@@ -56,6 +56,12 @@ class Attempt:
     @property
     def task(self) -> TaskId:
         return self.ready.task.id
+
+    def write(self, facts: Sequence[Planned], end: PlanEnded, log: Log) -> None:
+        """Any other plan: what an earlier attempt has written stands, whatever this one wants."""
+        there = {fact_name(fact) for fact in facts if log.holds(fact_name(fact))}
+        self.count = len(facts)
+        self.writes = [*(fact for fact in facts if fact_name(fact) not in there), end]
 
     def plan(self, script: Sequence[TaskSpec], log: Log) -> None:
         """What is lacking of the script, under the numbers that are free as the planner does."""
@@ -87,6 +93,8 @@ class Habits(msgspec.Struct, frozen=True):
     dies: float = 0.1
     cancels: float = 0.0
     nonsense: float = 0.0
+    revisions: int = 0
+    incomplete: float = 0.0
 
 
 class World:
@@ -102,7 +110,7 @@ class World:
         budget: Budget | None = None,
     ) -> None:
         self.log = Log()
-        self._job = msgspec.structs.replace(JOB, budget=budget)
+        self._job = msgspec.structs.replace(JOB, budget=budget, revisions=habits.revisions)
         self.now = 0.0
         self._plans = plans
         self._habits = habits
@@ -287,7 +295,37 @@ class World:
             if task == plan_task(1):
                 script = self._plans.first if number == 1 else self._plans.later
                 attempt.plan(script, self.log)
+            elif ready.task.kind == "plan":
+                self._plan_more(attempt)
             self._attempts.append(attempt)
+
+    def _plan_more(self, attempt: Attempt) -> None:
+        """A revision or a nested plan; another attempt at it writes the same, as it is told it."""
+        task, chance = attempt.task, Random(f"{attempt.task}")
+        facts: list[Planned] = []
+        parent = above(task)
+        if parent is not None:
+            one, two = (below(parent, n) for n in (1, 2))
+            first, second = TaskSpec(id=one, instruction="do"), TaskSpec(id=two, needs=(one,))
+            facts = [
+                Planned(revision=1, n=1, task=first, parent=parent),
+                Planned(revision=1, n=2, task=second, parent=parent),
+            ]
+            attempt.write(facts, PlanEnded(revision=1, count=2, parent=parent), self.log)
+            return
+        revision = revision_of(task)
+        dropped: list[TaskId] = []
+        for failed in attempt.ready.failed:
+            if chance.random() < 0.3:
+                dropped.append(failed)
+                continue
+            new = TaskSpec(id=below(failed, f"r{revision}"), instruction="again", replaces=failed)
+            facts.append(Planned(revision=revision, n=len(facts) + 1, task=new))
+        gave_up = "no way" if chance.random() < 0.1 else None
+        end = PlanEnded(
+            revision=revision, count=len(facts), dropped=tuple(dropped), gave_up=gave_up
+        )
+        attempt.write(facts, end, self.log)
 
     def _go_on(self, attempt: Attempt) -> None:
         """One more fact of the plan (a few are on their way at a time), or the outcome."""
@@ -299,8 +337,8 @@ class World:
         if any(ask.task == attempt.task for ask in self._open()):
             self._park(attempt)
             return
-        if attempt.ready.task.kind == "plan" and attempt.task != plan_task(1):
-            self._commit(attempt.task, Failed("invalid_input", "no such revision"))
+        if attempt.ready.more and self._chance.random() < self._habits.incomplete:
+            self._commit(attempt.task, Failed("incomplete", "more is wanted"))
         else:
             self._commit(attempt.task, Succeeded(value_of(attempt.task)))
 

@@ -4,7 +4,8 @@ import pytest
 
 from galerne.messages.ids import TaskId
 from galerne.messages.plan import Rejected, TaskSpec
-from galerne.planner.check import MAX_INSTRUCTION, MAX_TASKS, check_task, excerpt
+from galerne.planner.check import MAX_TASKS, check_task, excerpt
+from galerne.planner.kinds import MAX_INSTRUCTION
 from unit.planner.examples import TOOLS, agent_task, tool_task
 
 SPECS = {tool.name: tool for tool in TOOLS}
@@ -85,7 +86,17 @@ def test_absent_tools_are_any_and_an_empty_list_is_none() -> None:
         ({"id": "3", "instruction": "  "}, "instruction is empty"),
         ({"id": "3", "instruction": ["x"]}, "instruction must be a text"),
         ({"id": "3", "instruction": "x" * (MAX_INSTRUCTION + 1)}, "8001 characters"),
-        ({"id": "3", "kind": "plan", "instruction": "x"}, "'plan' is not served"),
+        ({"id": "3", "kind": "plan"}, "say what the nested plan"),
+        ({"id": "3", "kind": "plan", "instruction": "x", "model": "large"}, "model is for tasks"),
+        ({"id": "3", "instruction": "x", "model": "gpt"}, "one of small, medium, large"),
+        ({"id": "3", "instruction": "x", "effort": 7}, "one of low, medium, high"),
+        ({"id": "item", "instruction": "x"}, "reserved"),
+        ({"id": "3--1", "instruction": "x"}, "reserved"),
+        ({"id": "3", "instruction": "x", "replaces": "1"}, "cannot be replaced"),
+        ({"id": "3", "instruction": "x", "foreach": "all files"}, "foreach is a list"),
+        ({"id": "3", "instruction": "x", "foreach": list(range(1001))}, "at most 1000"),
+        ({"id": "3", "kind": "ask", "instruction": "x", "foreach": [1]}, "takes no 'foreach'"),
+        ({"id": "3", "tool": "text_stats", "args": {"path": "{{item}}"}}, "with 'foreach'"),
         ({"id": "3", "kind": "ask"}, "write the question"),
         ({"id": "3", "kind": "ask", "instruction": "x", "output": "text"}, "must be a JSON Schema"),
         (

@@ -14,7 +14,7 @@ from galerne.planner import planner_request
 RECORDED = Path(__file__).parents[4] / "shared/data/bfcl/requests.jsonl"
 MOST = 1_800
 """Tokens of the system message with 20 tools, by Mixtral 8x22B's tokenizer."""
-SETS = 50
+SETS = 400
 
 
 def specs(rows: list[Any]) -> list[ToolSpec]:
@@ -36,5 +36,4 @@ def test_with_20_real_tools_it_has_at_most_1800_tokens() -> None:
         counter.text(planner_request("a goal", chance.sample(tools, 20)).messages[0].content)
         for _ in range(SETS)
     ]
-    assert sorted(sizes)[SETS // 2] <= MOST
-    assert max(sizes) <= MOST * 1.05  # the lines of 20 rare and wide ones
+    assert max(sizes) <= MOST

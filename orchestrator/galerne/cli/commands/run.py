@@ -7,7 +7,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from galerne.cli import options
-from galerne.cli.limits import budget_of, limits
+from galerne.cli.limits import budget_of, limits, planning, planning_of
 from galerne.cli.parsing import Subparsers
 
 if TYPE_CHECKING:
@@ -34,11 +34,12 @@ def add(commands: Subparsers) -> None:
             options.bus(),
             options.as_json(),
             limits(),
+            planning(),
             options.models(),
             options.common(),
         ],
     )
-    parser.add_argument("goal", help="what to do, in words")
+    parser.add_argument("goal", nargs="?", help="what to do, in words")
     parser.set_defaults(run=run)
 
 
@@ -53,10 +54,10 @@ async def _run(flags: argparse.Namespace, settings: "Settings") -> int:
     from galerne.cli.submitting import Order, check, submit_and_follow
 
     order = Order(
-        goal=flags.goal,
         budget=budget_of(flags),
         deadline=flags.deadline,
         approve=tuple(flags.approve),
+        **planning_of(flags),
     )
     check(order, settings)
     if settings.bus.server:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galerne.cli import options
-from galerne.cli.limits import budget_of, limits
+from galerne.cli.limits import budget_of, limits, planning, planning_of
 from galerne.cli.parsing import Subparsers, names
 
 if TYPE_CHECKING:
@@ -24,10 +24,11 @@ def add(commands: Subparsers) -> None:
             options.tenant(),
             options.as_json(),
             limits(),
+            planning(),
             options.common(),
         ],
     )
-    parser.add_argument("goal", help="what to do, in words")
+    parser.add_argument("goal", nargs="?", help="what to do, in words")
     parser.add_argument("--wait", action="store_true", help="follow it and print its answer")
     parser.add_argument("--key", help="idempotency key: the same key is the same job")
     parser.add_argument(
@@ -63,7 +64,6 @@ async def _submit(flags: argparse.Namespace, settings: "Settings") -> int:
     from galerne.client import Client
 
     order = Order(
-        goal=flags.goal,
         tenant=flags.tenant,
         key=flags.key,
         inputs=inputs_of(flags.input, settings.bus.inline),
@@ -72,6 +72,7 @@ async def _submit(flags: argparse.Namespace, settings: "Settings") -> int:
         budget=budget_of(flags),
         deadline=flags.deadline,
         approve=tuple(flags.approve),
+        **planning_of(flags),
     )
     check(order, settings)
     if flags.wait:

@@ -1,0 +1,96 @@
+"""What a text may say about tasks that stand outside of it: need them, replace them, drop them.
+
+a task under the id of one that has not succeeded   stands for that one, as `<id>--r<revision>`
+the same task again                                 one that waits or runs simply stays
+{"drop": ["4", "5"]}                                the plan goes on without them
+{"give_up": "why"}                                  nothing can be mended: the job fails
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+import msgspec
+
+from galerne.messages.ids import TaskId, below
+from galerne.messages.plan import TaskSoFar, TaskSpec
+from galerne.planner.objects import JsonObject
+
+WORDS: Final = ("drop", "give_up")
+LONGEST: Final = 500
+"""Characters of a reason to give up."""
+
+
+class Revision:
+    """Revision `number` (from 1: a first plan, which mends nothing) over the tasks so far."""
+
+    def __init__(self, so_far: Sequence[TaskSoFar], number: int) -> None:
+        self._so_far = {one.task.id: one for one in so_far}
+        self._number = number
+        self.dropped: dict[TaskId, None] = {}
+        self.gave_up: str | None = None
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether it says something even without a task."""
+        return bool(self.dropped) or self.gave_up is not None
+
+    @property
+    def tasks(self) -> Mapping[TaskId, TaskSpec]:
+        return {task: one.task for task, one in self._so_far.items()}
+
+    @property
+    def failed(self) -> tuple[TaskSpec, ...]:
+        return tuple(one.task for one in self._so_far.values() if one.standing == "failed")
+
+    @property
+    def replaceable(self) -> frozenset[TaskId]:
+        if self._number == 1:
+            return frozenset()
+        return frozenset(task for task, one in self._so_far.items() if one.standing != "succeeded")
+
+    def usable(self, read: Mapping[TaskId, TaskSpec]) -> dict[TaskId, TaskSpec]:
+        """What may be needed: not what is dropped, and what has failed only once it is replaced."""
+        mended = {task.replaces for task in read.values()}
+        return {
+            task: one.task
+            for task, one in self._so_far.items()
+            if task in mended or (one.standing != "failed" and task not in self.dropped)
+        }
+
+    def meant(self, found: JsonObject) -> JsonObject:
+        """The object itself, or as a replacement of the unfinished task whose id it has."""
+        written = found.value.get("id")
+        old = TaskId(str(written) if isinstance(written, int) else written or "")
+        if old not in self.replaceable or found.value.get("replaces") is not None:
+            return found
+        new = {**found.value, "id": below(old, f"r{self._number}"), "replaces": old}
+        return JsonObject(new, found.text)
+
+    def stays(self, task: TaskSpec) -> bool:
+        """Whether it only repeats a task that waits or runs."""
+        known = self._so_far.get(task.replaces) if task.replaces else None
+        if known is None:
+            return False
+        same = msgspec.structs.replace(task, id=known.task.id, replaces=known.task.replaces)
+        return same == known.task
+
+    def is_word(self, found: JsonObject) -> bool:
+        return (
+            self._number > 1
+            and "id" not in found.value
+            and any(word in found.value for word in WORDS)
+        )
+
+    def take_word(self, found: JsonObject) -> str | None:
+        """Take it; what is given is why it cannot be taken."""
+        why, names = found.value.get("give_up"), found.value.get("drop", ())
+        if why is not None:
+            self.gave_up = " ".join(str(why).split())[:LONGEST] or "it gave no reason"
+        listed = cast("Sequence[Any]", names if isinstance(names, list | tuple) else (names,))
+        for name in listed:
+            task = TaskId(str(name))
+            if task not in self.replaceable:
+                there = ", ".join(sorted(self.replaceable)) or "none"
+                return f"task {str(name)[:60]!r} cannot be dropped; those that can: {there}"
+            self.dropped[task] = None
+        return None
