@@ -10,12 +10,12 @@
 
 from galerne.planner.check import MAX_TASKS, check_task
 from galerne.planner.conversation import Ask, PlanBrief, Planning, converse
+from galerne.planner.given import AnyTool, HasSpec, tool_specs
 from galerne.planner.kinds import MAX_INSTRUCTION
 from galerne.planner.objects import BrokenObject, JsonObject, ObjectScanner
 from galerne.planner.plan import Plan
 from galerne.planner.planner import (
     Connect,
-    HasSpec,
     Model,
     Planner,
     PlanStream,
@@ -40,6 +40,8 @@ __all__ = [
     "Connect",
     "Model",
     "HasSpec",
+    "AnyTool",
+    "tool_specs",
     "planner_request",
     "answer_request",
     "task_line",

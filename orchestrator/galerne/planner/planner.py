@@ -9,7 +9,7 @@ ends when the stream is closed, cancelled or dropped.
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from functools import partial
 from typing import Any, Protocol, Self
@@ -17,22 +17,14 @@ from typing import Any, Protocol, Self
 import anyio
 import anyio.lowlevel
 
-from galerne.errors import BadAnswerError, InvalidInputError
+from galerne.errors import BadAnswerError
 from galerne.messages.chat import ChatReply, ChatRequest
 from galerne.messages.plan import ModelUsage, Rejected, TaskSpec, Usage
-from galerne.messages.tools import ToolSpec
 from galerne.models import open_model
 from galerne.planner.conversation import PlanBrief, converse
+from galerne.planner.given import AnyTool, check_goal, check_inputs, tool_specs
 from galerne.planner.plan import Plan
-from galerne.planner.sections import one_line
 from galerne.settings import Backend, RoleSettings
-
-
-class HasSpec(Protocol):
-    """A tool object: whatever says what a model is told about it."""
-
-    @property
-    def spec(self) -> ToolSpec: ...
 
 
 class Model(Protocol):
@@ -47,7 +39,6 @@ READER = "galerne: a plan's reader"
 """The name of the asyncio task behind a `TaskStream`."""
 
 _CLOSING = 5.0  # seconds; a client closes in far less, and whoever leaves is not held up for more
-_SHOWN = 60  # characters of a wrong value in an error's sentence
 
 Connect = Callable[[RoleSettings], AbstractAsyncContextManager[Model]]
 _Heard = asyncio.Queue[TaskSpec | BaseException | None]
@@ -86,10 +77,13 @@ class Planner:
     def open(
         self,
         goal: str,
-        tools: Sequence[ToolSpec | HasSpec] = (),
+        tools: Sequence[AnyTool] = (),
         inputs: Mapping[str, Any] | None = None,
     ) -> "PlanStream":
         """A plan to follow: enter it with `async with`, then iterate over its tasks.
+
+        `tools` are `ToolSpec`, `@tool` functions or dicts in OpenAI's form; `inputs` are JSON
+        values by name.
 
         Raises InvalidInputError at once when the goal, a tool or the inputs cannot be used.
         Iterating raises BadAnswerError when no usable task came, and what the endpoint caused:
@@ -98,17 +92,27 @@ class Planner:
         brief = _brief(goal, tools, inputs)
         return PlanStream(self._connect(self._settings), brief)
 
-    def stream(self, goal: str, tools: Sequence[ToolSpec | HasSpec] = ()) -> "TaskStream":
+    def stream(
+        self,
+        goal: str,
+        tools: Sequence[AnyTool] = (),
+        inputs: Mapping[str, Any] | None = None,
+    ) -> "TaskStream":
         """Each task the moment its JSON object closes. Raises as `open` and iterating it do.
 
         Leaving the loop early closes the connection to the model soon after; `open` and
         `contextlib.aclosing` have it closed by the time that their block has ended.
         """
-        return TaskStream(self.open(goal, tools))
+        return TaskStream(self.open(goal, tools, inputs))
 
-    async def plan(self, goal: str, tools: Sequence[ToolSpec | HasSpec] = ()) -> Plan:
+    async def plan(
+        self,
+        goal: str,
+        tools: Sequence[AnyTool] = (),
+        inputs: Mapping[str, Any] | None = None,
+    ) -> Plan:
         """The whole plan, after one repair of what could not be used. Raises as `open` does."""
-        async with self.open(goal, tools) as stream:
+        async with self.open(goal, tools, inputs) as stream:
             tasks = [task async for task in stream]
             return Plan(tuple(tasks), stream.rejected, stream.usage)
 
@@ -249,40 +253,16 @@ def _end(heard: _Heard, reader: asyncio.Task[None]) -> None:
 
 
 def _brief(
-    goal: str, tools: Sequence[ToolSpec | HasSpec], inputs: Mapping[str, Any] | None
+    goal: str,
+    tools: Sequence[AnyTool],
+    inputs: Mapping[str, Any] | None,
 ) -> PlanBrief:
     """What a host service gave, checked: nothing is asked of the model before this."""
-    _check_goal(goal)
-    _check_collections(tools, inputs)
-    return PlanBrief(goal, tuple(map(_spec, tools)), inputs)
-
-
-def _check_goal(goal: object) -> None:
-    if not isinstance(goal, str):
-        raise InvalidInputError(f"the goal is {_shown(goal)}: give a text")
-    if not goal.strip():
-        raise InvalidInputError("the goal is empty: say what the job is to do")
-
-
-def _check_collections(tools: object, inputs: object) -> None:
-    if isinstance(tools, str | bytes) or not isinstance(tools, Iterable):
-        raise InvalidInputError(f"the tools are {_shown(tools)}: give a list of ToolSpec or @tool")
-    if not (inputs is None or isinstance(inputs, Mapping)):
-        raise InvalidInputError(f"the inputs are {_shown(inputs)}: give a dict or None")
-
-
-def _spec(tool: object) -> ToolSpec:
-    spec = tool if isinstance(tool, ToolSpec) else getattr(tool, "spec", None)
-    if isinstance(spec, ToolSpec):
-        return spec
-    raise InvalidInputError(
-        f"{_shown(tool)} is no tool: give a ToolSpec or a function decorated with @tool"
+    return PlanBrief(
+        goal=check_goal(goal),
+        tools=tool_specs(tools),
+        inputs=check_inputs(inputs),
     )
-
-
-def _shown(value: object) -> str:
-    words = one_line(repr(value), _SHOWN)
-    return words if value is None else f"{words} ({type(value).__name__})"
 
 
 def no_task(rejected: Sequence[Rejected]) -> str:
