@@ -31,7 +31,9 @@ pytestmark = pytest.mark.anyio
 README = ROOT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
 PYTHON = blocks(README, "python")
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+ALL_EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+EXAMPLES = [one for one in ALL_EXAMPLES if not one.stem.endswith("_service")]
+"""Those that run to an end; `test_services.py` has the others."""
 GALERNE = Path(sys.executable).with_name("galerne")
 PATIENCE = 60
 OLLAMA = ("127.0.0.1", 11434)
@@ -124,8 +126,9 @@ async def test_an_example_runs(example: Path, tmp_path: Path) -> None:
 
 
 def test_the_readme_says_how_many_examples_there_are() -> None:
-    number = {2: "Two", 3: "Three", 4: "Four"}[len(EXAMPLES)]
+    number = {4: "Four", 5: "Five", 6: "Six", 7: "Seven"}[len(ALL_EXAMPLES)]
     assert f"{number} small programs are in [examples/]" in TEXT
+    assert [one.name for one in ALL_EXAMPLES if f"`{one.name}`" not in TEXT] == []
 
 
 def test_the_raw_example_knows_nothing_of_galerne() -> None:
