@@ -121,6 +121,9 @@ async def test_an_example_runs(example: Path, tmp_path: Path) -> None:
         case "raw_nats":
             assert '"status": "succeeded"' in said
             assert "437" in said
+        case "plan_over_bus":
+            assert "task 1: {'expression': '19 * 23'}" in said
+            assert said.endswith("\n3 tasks\n")
         case other:
             pytest.fail(f"nobody says what examples/{other}.py must print")
 
@@ -131,8 +134,9 @@ def test_the_readme_says_how_many_examples_there_are() -> None:
     assert [one.name for one in ALL_EXAMPLES if f"`{one.name}`" not in TEXT] == []
 
 
-def test_the_raw_example_knows_nothing_of_galerne() -> None:
-    source = (ROOT / "examples" / "raw_nats.py").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["raw_nats.py", "plan_over_bus.py"])
+def test_the_raw_examples_know_nothing_of_galerne(name: str) -> None:
+    source = (ROOT / "examples" / name).read_text(encoding="utf-8")
     assert not re.search(r"^\s*(import|from) galerne", source, re.MULTILINE)
 
 

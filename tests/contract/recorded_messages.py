@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from galerne.messages import blobs, codec, facts, live, pacing, plan, requests, tools
+from galerne.messages import blobs, codec, facts, live, pacing, plan, planning, requests, tools
 from galerne.messages.chat import ChatMessage, TokenUsage, ToolCall
 from galerne.messages.ids import JobId, TaskId, TenantId
 from galerne.messages.subjects import Subjects
@@ -838,4 +838,61 @@ SO_FAR = {
     ),
 }
 
-EXPECTED = SO_FAR | FACTS | REQUESTS | TOOL_CALLS | SEEN_LIVE | BLOBS
+
+def _asked(meaning: planning.AskPlan) -> Expected:
+    return Expected(meaning, codec.decode_ask_plan, lambda subjects: subjects.plan())
+
+
+def _planning(meaning: planning.PlanReply) -> Expected:
+    return Expected(meaning, codec.decode_plan_reply, lambda _: None)
+
+
+WORD_COUNT: dict[str, Any] = {
+    "name": "word.count",
+    "description": "Count the words of a file.",
+    "parameters": {
+        "type": "object",
+        "properties": {"path": {"type": "string"}},
+        "required": ["path"],
+    },
+}
+
+PLANS: dict[str, Expected] = {
+    "plan": _asked(
+        planning.AskPlan(
+            goal=GOAL,
+            tools=({"type": "function", "function": WORD_COUNT},),
+            inputs={"limit": 1000},
+        )
+    ),
+    "plan-minimal": _asked(planning.AskPlan(goal="Count the words in README.md")),
+    "plan_working": _planning(planning.PlanWorking(by="planner-host1-4714", heartbeat=2.0)),
+    "plan_task": _planning(
+        planning.PlanTask(
+            n=1, task=_task("1", kind="tool", tool="word.count", args={"path": "README.md"})
+        )
+    ),
+    "plan_end": _planning(
+        planning.PlanEnd(
+            count=2,
+            rejected=(
+                plan.Rejected(
+                    "it needs task '9', which does not stand before it: write that one first",
+                    '{"id": "3", "instruction": "Compare", "needs": ["9"]}',
+                    "3",
+                ),
+            ),
+            usage=plan.Usage({"mixtral-8x22b": plan.ModelUsage(2, 1520, 96, 0.000904, 0.5, 1.5)}),
+        )
+    ),
+    "plan_end-failed": _planning(
+        planning.PlanEnd(
+            count=0,
+            error=planning.PlanError(
+                "busy", "this planner works on 4 plans already: ask again", 1.0
+            ),
+        )
+    ),
+}
+
+EXPECTED = SO_FAR | FACTS | REQUESTS | PLANS | TOOL_CALLS | SEEN_LIVE | BLOBS

@@ -275,6 +275,7 @@ class Maker:
                 "live.default.x.end",
                 "live.x",
                 "live.default.l\u00efve.cancel",
+                "plan",
                 "presence.coordinator",
                 "presence.tools",
                 "presence.nobody",

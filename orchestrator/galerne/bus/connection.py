@@ -240,6 +240,11 @@ class Bus:
         return min(self.settings.max_payload + HEADROOM, self._client.max_payload)
 
     @property
+    def client(self) -> TolerantClient:
+        """nats-py's client itself, for what else is built on it inside `galerne.bus`."""
+        return self._client
+
+    @property
     def connected(self) -> bool:
         return self._client.is_connected
 

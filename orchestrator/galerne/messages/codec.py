@@ -8,6 +8,7 @@ from galerne.errors import InvalidMessageError
 from galerne.messages.facts import AnyFact, Ready
 from galerne.messages.live import CoordinatorPresent, Delta, Quarantined
 from galerne.messages.pacing import Pace
+from galerne.messages.planning import AskPlan, PlanReply
 from galerne.messages.requests import Command, Submit
 from galerne.messages.subjects import TaskAddress, fact_name
 from galerne.messages.tools import CallTool, ToolReply, ToolsPresent
@@ -41,6 +42,8 @@ decode_coordinator_present: Decoder[CoordinatorPresent] = Decoder(
     CoordinatorPresent, "a coordinator's presence"
 )
 decode_delta: Decoder[Delta] = Decoder(Delta, "a delta")
+decode_ask_plan: Decoder[AskPlan] = Decoder(AskPlan, "a request for a plan")
+decode_plan_reply: Decoder[PlanReply] = Decoder(PlanReply, "an answer to a request for a plan")
 decode_pace: Decoder[Pace] = Decoder(Pace, "a worker's pace")
 decode_quarantined: Decoder[Quarantined] = Decoder(Quarantined, "a quarantine record")
 _decode_any_fact: Decoder[AnyFact] = Decoder(AnyFact, "a fact")

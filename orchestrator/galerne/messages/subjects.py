@@ -1,7 +1,7 @@
 """Every subject, made and read in this one place.
 
-Under the prefix (default `galerne`): `submit`, `command`, `ev` (the log), `task` (the lanes),
-`tool` (calls), `tj` (tool journal), `live` (what happens now), `presence`, `quarantine`.
+Under the prefix (default `galerne`): `submit`, `command`, `plan`, `ev` (the log), `task` (the
+lanes), `tool` (calls), `tj` (tool journal), `live` (what happens now), `presence`, `quarantine`.
 """
 
 import zlib
@@ -125,6 +125,10 @@ class Subjects:
 
     def command(self, tenant: str = "*") -> str:
         return f"{self.prefix}.command.{tenant}"
+
+    def plan(self) -> str:
+        """Where a plan is asked for (`messages.planning`)."""
+        return f"{self.prefix}.plan"
 
     # the log
 

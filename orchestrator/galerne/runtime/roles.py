@@ -28,6 +28,7 @@ from galerne.models import open_model
 from galerne.models.catalogue import load_setting
 from galerne.runtime.coordinator import Coordinator
 from galerne.runtime.ladder import Ladder, Rung
+from galerne.runtime.plan_service import PlanService
 from galerne.runtime.rungs import rungs_above
 from galerne.runtime.services import Services
 from galerne.runtime.spool import Spool, Spooled, replay, spool_folder
@@ -79,8 +80,9 @@ async def _serve(
                 await host.run(stop, started)
         case "planner" | "executor":
             async with _services(bus, me, settings, role) as services:
-                agents = load_agents(role)
-                await Worker(me, role, agents, services, settings.worker).run(stop, started)
+                worker = Worker(me, role, load_agents(role), services, settings.worker)
+                async with _plans(bus, me, settings, role, services, stop):
+                    await worker.run(stop, started)
 
 
 def load_agents(lane: Lane) -> dict[str, Agent]:
@@ -121,6 +123,26 @@ async def _services(bus: Bus, me: str, settings: Settings, lane: Lane) -> AsyncG
         await directory.start()
         caller = ToolCaller(bus, settings.tools.heartbeat, time.time)
         yield Services(bus, ladder, spool, directory, caller, time.time)
+
+
+@asynccontextmanager
+async def _plans(
+    bus: Bus, me: str, settings: Settings, lane: Lane, services: Services, stop: anyio.Event
+) -> AsyncGenerator[None]:
+    """A planner's service beside its lane; both end some time after `stop` is set."""
+    if lane != "planner" or not settings.plans.serve:
+        yield
+        return
+    serving, ended = anyio.Event(), anyio.Event()
+
+    async def run() -> None:
+        await PlanService(bus, me, services, settings).run(stop, serving)
+        ended.set()
+
+    async with background(run):
+        await serving.wait()
+        yield
+        await ended.wait()
 
 
 @asynccontextmanager

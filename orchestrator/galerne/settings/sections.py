@@ -224,6 +224,21 @@ class ToolSettings(Section, frozen=True):
     """Seconds between `working` replies; a caller gives a silent worker up after three."""
 
 
+class PlanSettings(Section, frozen=True):
+    """Plans that anybody on the bus may ask a planner for, without a job (`galerne-plan`)."""
+
+    serve: bool = True
+    """Whether planners answer. Off where whoever may connect must not spend on the planner's model:
+    such a plan belongs to no tenant and has no budget."""
+    concurrency: int = 4
+    """Plans at once in one process; whoever asks for more is told at once to come again. Half of
+    the tasks at once, so that jobs have their share of the model."""
+    timeout: float = 300.0
+    """Seconds for a plan: nobody can see an asker that has gone away, so its plan ends by this."""
+    heartbeat: float = 2.0
+    """Seconds of silence after which a planner says that it still works."""
+
+
 class TenantLimits(Section, frozen=True):
     """What differs for one tenant; None is what holds for all."""
 
@@ -277,5 +292,6 @@ class Settings(Section, frozen=True):
     worker: WorkerSettings = WorkerSettings()
     coordinator: CoordinatorSettings = CoordinatorSettings()
     tools: ToolSettings = ToolSettings()
+    plans: PlanSettings = PlanSettings()
     retention: RetentionSettings = RetentionSettings()
     tenants: TenantSettings = TenantSettings()
