@@ -204,8 +204,21 @@ def test_plan_prints_tasks_and_carries_nothing_out(folder: Path, model: str) -> 
         assert {"id", "kind", "instruction", "needs"} <= task.keys()
     assert plan["tasks"][2]["needs"] == [plan["tasks"][0]["id"], plan["tasks"][1]["id"]]
     assert plan["rejected"] == []
+    expected = plan["estimate"]["total"]["usd"]
+    assert 0 < expected["lower"] < expected["expected"] < expected["upper"]
+    assert set(plan["estimate"]["models"]) >= {"mistral-7b", "mixtral-8x22b"}
     table = galerne("plan", GOAL, "--endpoint", model, cwd=folder).stdout
+    assert "before anything is spent" in table
+    assert max(map(len, table.splitlines())) <= 80
     assert "3 tasks" in table
+
+
+def test_plan_writes_the_plan_to_a_file_for_a_person_to_change(folder: Path, model: str) -> None:
+    done = galerne("plan", GOAL, "--endpoint", model, "--out", "plan.json", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    written = json.loads((folder / "plan.json").read_text())
+    assert written == {"goal": GOAL, "tasks": json.loads(done.stdout)["tasks"]}
+    refused(galerne("plan", GOAL, "--endpoint", model, "--out", "no/plan.json", cwd=folder), 2)
 
 
 def test_on_a_terminal_run_draws_a_tree(folder: Path, model: str) -> None:

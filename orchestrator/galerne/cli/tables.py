@@ -7,10 +7,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from galerne.cli.estimated import estimate_table, time_of, tokens_of
 from galerne.cli.text import count_text, one_line, seconds_text
 from galerne.client import JobSummary
 from galerne.messages.plan import TaskSpec
-from galerne.planner import Plan
+from galerne.planner import Estimate, Plan
 
 _SHOWN_PATH = 7  # tasks of the longest chain; of more the first and the last
 _STYLES = {
@@ -43,19 +44,27 @@ def jobs_table(jobs: Sequence[JobSummary], now: float) -> RenderableType:
     return table
 
 
-def plan_table(plan: Plan) -> RenderableType:
-    """One row a task, then what was refused and what planning took."""
+def plan_table(plan: Plan, found: Estimate | None = None) -> RenderableType:
+    """One row a task, with what it is expected to take; then what was refused, what planning took,
+    and the bounds of it all.
+    """
+    expected = {} if found is None else {task.id: task for task in found.tasks}
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=True)
     table.add_column("task", max_width=16, no_wrap=True, overflow="ellipsis")
     table.add_column("kind", no_wrap=True)
     table.add_column("needs", max_width=20, overflow="fold")
     table.add_column("what", ratio=1, overflow="fold")
+    if expected:
+        table.add_column("≈tokens", justify="right", no_wrap=True)
+        table.add_column("≈time", justify="right", no_wrap=True)
     for task in plan.tasks:
+        own = expected.get(task.id)
         table.add_row(
             Text(one_line(task.id, 64)),
             Text(task.kind),
             Text(", ".join(one_line(need, 64) for need in task.needs)),
             Text(_what(task)),
+            *([] if own is None else [tokens_of(own), time_of(own)]),
         )
     refused = [
         Text(f"✗ {one_line(item.id or '?', 64)}: {one_line(item.reason, 300)}", style="red")
@@ -63,8 +72,9 @@ def plan_table(plan: Plan) -> RenderableType:
     ]
     tokens = count_text(plan.usage.tokens)
     count = f"{len(plan.tasks)} task{'' if len(plan.tasks) == 1 else 's'}"
-    foot = f"{count} · {tokens} tokens" if tokens else count
-    return Group(table, *refused, Text(_graph(plan), style="dim"), Text(foot, style="dim"))
+    foot = f"{count} · {tokens} tokens for planning" if tokens else count
+    bounds = [] if found is None else [Text(""), estimate_table(found)]
+    return Group(table, *refused, Text(_graph(plan), style="dim"), Text(foot, style="dim"), *bounds)
 
 
 def _graph(plan: Plan) -> str:

@@ -8,8 +8,11 @@
 `PlanReader` does the same for text from elsewhere, and `check_task` for one object.
 """
 
+from galerne.planner.bounds import Bounds, Spend
 from galerne.planner.check import MAX_TASKS, check_task
 from galerne.planner.conversation import Ask, PlanBrief, Planning, converse
+from galerne.planner.costs import Costs, ModelCosts, costs_of
+from galerne.planner.estimate import Estimate, estimate
 from galerne.planner.given import AnyTool, HasSpec, tool_specs
 from galerne.planner.kinds import MAX_INSTRUCTION
 from galerne.planner.objects import BrokenObject, JsonObject, ObjectScanner
@@ -24,6 +27,7 @@ from galerne.planner.planner import (
 )
 from galerne.planner.prompt import answer_request, planner_request, task_line
 from galerne.planner.reader import PlanReader
+from galerne.planner.reckoning import Assumptions, TaskEstimate
 from galerne.planner.refs import referenced_tasks
 from galerne.planner.sections import as_text, escaped, messages, one_line, section
 
@@ -32,6 +36,15 @@ __all__ = [
     "PlanStream",
     "TaskStream",
     "Plan",
+    "estimate",
+    "Estimate",
+    "TaskEstimate",
+    "Bounds",
+    "Spend",
+    "Costs",
+    "ModelCosts",
+    "costs_of",
+    "Assumptions",
     "PlanReader",
     "PlanBrief",
     "Planning",
