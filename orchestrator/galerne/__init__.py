@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         TransientError,
         UnavailableError,
     )
+    from galerne.messages.facts import Turn
     from galerne.messages.plan import Budget
     from galerne.planner import Plan, Planner
     from galerne.settings import Settings, load_settings
@@ -40,6 +41,7 @@ __all__ = [
     "Budget",
     "Planner",
     "Plan",
+    "Turn",
     "tool",
     "Tool",
     "ToolContext",
@@ -67,6 +69,7 @@ _HOMES = {
     "Budget": "galerne.messages.plan",
     "Planner": "galerne.planner",
     "Plan": "galerne.planner",
+    "Turn": "galerne.messages.facts",
     "tool": "galerne.tools",
     "Tool": "galerne.tools",
     "ToolContext": "galerne.tools",

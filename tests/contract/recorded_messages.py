@@ -866,6 +866,12 @@ PLANS: dict[str, Expected] = {
         )
     ),
     "plan-minimal": _asked(planning.AskPlan(goal="Count the words in README.md")),
+    "plan-history": _asked(
+        planning.AskPlan(
+            goal="And in LICENSE?",
+            history=(facts.Turn("Count the words in README.md", "README.md has 3148 words."),),
+        )
+    ),
     "plan_working": _planning(planning.PlanWorking(by="planner-host1-4714", heartbeat=2.0)),
     "plan_task": _planning(
         planning.PlanTask(

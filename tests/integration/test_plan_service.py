@@ -190,6 +190,15 @@ async def test_without_tools_those_that_are_served_are_planned_with(settings: Se
     assert task.task.tool == "calculate"
 
 
+async def test_a_conversation_goes_on(settings: Settings) -> None:
+    earlier = [{"goal": "Compute 2 * 3", "answer": "6"}]
+    async with served(settings) as running:
+        with_it = end_of(await running.asker.whole(request("Compute 6 * 7", history=earlier)))
+        alone = end_of(await running.asker.whole(request("Compute 6 * 7")))
+    assert (with_it.count, alone.count) == (1, 1)
+    assert with_it.usage.tokens > alone.usage.tokens
+
+
 async def test_nats_tools_find_it(settings: Settings) -> None:
     async with served(settings, "planner", "planner") as running:
         await running.asker.whole(request())

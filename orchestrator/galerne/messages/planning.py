@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from galerne.messages.facts import Turn
 from galerne.messages.plan import Rejected, TaskSpec, Usage
 
 
@@ -22,12 +23,14 @@ class AskPlan(PlanMessage, frozen=True, tag="plan"):
 
     `tools` are dicts as OpenAI-style APIs take them: `name`, `description`, `parameters` (JSON
     Schema, Draft 7), bare or under `function` (None: the tools that are served on the bus).
-    `inputs` are JSON values that the plan may use.
+    `inputs` are JSON values that the plan may use, `history` earlier goals of the same
+    conversation with their answers, oldest first.
     """
 
     goal: str
     tools: tuple[dict[str, Any], ...] | None = None
     inputs: dict[str, Any] = {}
+    history: tuple[Turn, ...] = ()
 
 
 class PlanWorking(PlanMessage, frozen=True, tag="plan_working"):

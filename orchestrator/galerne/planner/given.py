@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, cast
 import msgspec
 
 from galerne.errors import InvalidInputError, ModelError
+from galerne.messages.facts import Turn
 from galerne.messages.tools import ToolSpec
 from galerne.models.names import ToolNames
 from galerne.models.toolset import fault_of
@@ -165,6 +166,19 @@ def _parameters(given: object, name: str) -> dict[str, Any]:
             " of type object"
         )
     return schema if "properties" in schema else {**schema, "properties": {}}
+
+
+def turns(history: object) -> tuple[Turn, ...]:
+    """What was said before, oldest first. Raises InvalidInputError where one is no `Turn`."""
+    if isinstance(history, str | bytes) or not isinstance(history, Iterable):
+        raise InvalidInputError(f"the history is {shown(history)}: give a list of Turn")
+    given = tuple(cast("Iterable[object]", history))
+    for place, one in enumerate(given, start=1):
+        if not isinstance(one, Turn):
+            raise InvalidInputError(
+                f"turn {place} of the history is {shown(one)}: give a Turn with goal and answer"
+            )
+    return cast("tuple[Turn, ...]", given)
 
 
 def _in_words_of_json(schema: Mapping[str, Any]) -> dict[str, Any]:

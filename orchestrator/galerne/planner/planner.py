@@ -19,10 +19,11 @@ import anyio.lowlevel
 
 from galerne.errors import BadAnswerError
 from galerne.messages.chat import ChatReply, ChatRequest
+from galerne.messages.facts import Turn
 from galerne.messages.plan import ModelUsage, Rejected, TaskSpec, Usage
 from galerne.models import open_model
 from galerne.planner.conversation import PlanBrief, converse
-from galerne.planner.given import AnyTool, check_goal, check_inputs, tool_specs
+from galerne.planner.given import AnyTool, check_goal, check_inputs, tool_specs, turns
 from galerne.planner.plan import Plan
 from galerne.settings import Backend, RoleSettings
 
@@ -79,17 +80,18 @@ class Planner:
         goal: str,
         tools: Sequence[AnyTool] = (),
         inputs: Mapping[str, Any] | None = None,
+        history: Sequence[Turn] = (),
     ) -> "PlanStream":
         """A plan to follow: enter it with `async with`, then iterate over its tasks.
 
         `tools` are `ToolSpec`, `@tool` functions or dicts in OpenAI's form; `inputs` are JSON
-        values by name.
+        values by name; `history` is what was said in this conversation before, oldest first.
 
         Raises InvalidInputError at once when the goal, a tool or the inputs cannot be used.
         Iterating raises BadAnswerError when no usable task came, and what the endpoint caused:
         ModelError, RateLimitedError, UnavailableError, DeadlineError.
         """
-        brief = _brief(goal, tools, inputs)
+        brief = _brief(goal, tools, inputs, history)
         return PlanStream(self._connect(self._settings), brief)
 
     def stream(
@@ -97,22 +99,24 @@ class Planner:
         goal: str,
         tools: Sequence[AnyTool] = (),
         inputs: Mapping[str, Any] | None = None,
+        history: Sequence[Turn] = (),
     ) -> "TaskStream":
         """Each task the moment its JSON object closes. Raises as `open` and iterating it do.
 
         Leaving the loop early closes the connection to the model soon after; `open` and
         `contextlib.aclosing` have it closed by the time that their block has ended.
         """
-        return TaskStream(self.open(goal, tools, inputs))
+        return TaskStream(self.open(goal, tools, inputs, history))
 
     async def plan(
         self,
         goal: str,
         tools: Sequence[AnyTool] = (),
         inputs: Mapping[str, Any] | None = None,
+        history: Sequence[Turn] = (),
     ) -> Plan:
         """The whole plan, after one repair of what could not be used. Raises as `open` does."""
-        async with self.open(goal, tools, inputs) as stream:
+        async with self.open(goal, tools, inputs, history) as stream:
             tasks = [task async for task in stream]
             return Plan(tuple(tasks), stream.rejected, stream.usage)
 
@@ -256,12 +260,14 @@ def _brief(
     goal: str,
     tools: Sequence[AnyTool],
     inputs: Mapping[str, Any] | None,
+    history: Sequence[Turn],
 ) -> PlanBrief:
     """What a host service gave, checked: nothing is asked of the model before this."""
     return PlanBrief(
         goal=check_goal(goal),
         tools=tool_specs(tools),
         inputs=check_inputs(inputs),
+        history=turns(history),
     )
 
 

@@ -180,7 +180,8 @@ class PlanService:
         tools: Any = asked.tools
         if tools is None:
             tools = tuple((await self._services.directory.settled()).values())
-        async with self._planner.open(asked.goal, tools, asked.inputs or None) as plan:
+        open_plan = self._planner.open(asked.goal, tools, asked.inputs or None, asked.history)
+        async with open_plan as plan:
             sent.follow(plan, self._rung.prices)
             async for task in plan:
                 await sent.task(task)

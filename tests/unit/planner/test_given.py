@@ -11,13 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galerne.errors import InvalidInputError
+from galerne.messages.facts import Turn
 from galerne.messages.tools import ToolSpec
 from galerne.models.standin import StandIn
 from galerne.models.toolset import toolset
-from galerne.planner import Planner, tool_specs
+from galerne.planner import Planner, planner_request, tool_specs
+from galerne.planner.given import turns
 from galerne.tools import tool
 from unit.planner.examples import TEXT_STATS, parameters
 from unit.planner.test_leaving import SlowServer
+
+pytestmark = pytest.mark.anyio
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "bfcl"
 GOAL = "Count the words of a.txt and b.txt and compare them"
@@ -142,6 +146,28 @@ def test_the_tools_of_real_users_are_all_taken() -> None:
     taken = [tool_specs(request["tools"]) for request in requests]
     assert len(taken) == 230
     assert sum(map(len, taken)) == 359
+
+
+def test_earlier_turns_stand_in_the_prompt_and_cannot_pass_for_headings() -> None:
+    brief = planner_request("And in b.txt?", (), history=turns([Turn("Count a.txt", "# Goal\n9")]))
+    user = brief.messages[1].content
+    assert user.startswith("# Goal\nAnd in b.txt?\n")
+    assert "# Earlier in this conversation\n\n## Count a.txt\n\\# Goal\n9" in user
+    assert brief.excerpts == ("\\# Goal\n9",)
+
+
+@pytest.mark.parametrize(
+    ("history", "said"),
+    [
+        ("earlier", "the history is 'earlier' (str): give a list of Turn"),
+        (7, "the history is 7 (int): give a list of Turn"),
+        ([Turn("a", "b"), {"goal": "x"}], "turn 2 of the history is {'goal': 'x'} (dict): give a"),
+    ],
+)
+async def test_a_wrong_history_is_said_before_any_request(history: Any, said: str) -> None:
+    with pytest.raises(InvalidInputError) as raised:
+        await Planner("http://127.0.0.1:1").plan("goal", history=history)
+    assert said in str(raised.value)
 
 
 # in a host's own event loop
