@@ -57,9 +57,10 @@ def planner_request(
     system = "\n".join((*rules, "# Tools", *lines))
     sections = history_sections(history)
     sections.append(section("# Goal", goal))
-    excerpts = (escaped(as_text(inputs)),) if inputs else ()
+    excerpts = (*(escaped(turn.answer) for turn in history),)
     if inputs:
         sections.append(section("# Inputs", as_text(inputs)))
+        excerpts = (*excerpts, escaped(as_text(inputs)))
     if given:
         sections.append(section("# Done before", "\n".join(map(_done_line, given))))
     if revising is not None:
