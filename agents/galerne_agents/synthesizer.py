@@ -1,16 +1,31 @@
-"""The agent that writes a job's answer from the results of its tasks."""
+"""The agent that writes a job's answer from the results of its tasks.
 
-from typing import Any, ClassVar
+    ask ─▶ text ─▶ the answer, each statement with the task that it comes from: [2]
+     ▲      ├─ a fault: told once
+     │      └─ {"missing": …}: where another revision may be had, the job gets one
+     └── the same request, with what was wrong
+
+The text is streamed for whoever watches. With an output schema the answer is JSON of that form, and
+cites nothing.
+"""
+
+import re
+from typing import Any, ClassVar, Final
 
 import msgspec
 
 from galerne.agent import TaskContext
-from galerne.errors import PermanentError
-from galerne.messages.chat import ChatMessage
-from galerne.messages.facts import Lane
+from galerne.errors import IncompleteError, PermanentError
+from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest
+from galerne.messages.facts import Lane, Ready
 from galerne.messages.plan import TaskKind
-from galerne.planner import answer_request
-from galerne_agents.checks import NOT_USED
+from galerne.planner import answer_request, one_line
+from galerne_agents.checks import Accepted, Evidence, Fault, judged
+
+MISSING: Final = 500
+"""Characters of what is missing."""
+_MARK = re.compile(r"[ \t]?\[([A-Za-z0-9_-]{1,64}(?:\s*,\s*[A-Za-z0-9_-]{1,64})*)\](?!\()")
+_WANTS_MORE = msgspec.json.Decoder(dict[str, Any])
 
 
 class SynthesizerAgent:
@@ -20,22 +35,73 @@ class SynthesizerAgent:
     kinds: ClassVar[frozenset[TaskKind]] = frozenset({"answer"})
 
     async def run(self, context: TaskContext) -> Any:
-        """The text. Raises PermanentError when the model says nothing, or nothing usable twice."""
-        request = answer_request(context.ready.goal, context.ready.inputs)
+        """The text, or the value of the job's output schema.
+
+        Raises IncompleteError where the results do not suffice and more may be had,
+        PermanentError when the model says nothing, or nothing usable twice.
+        """
+        ready = context.ready
+        request = answer_request(
+            ready.goal, ready.inputs, ready.history, more=ready.more, output=ready.task.output
+        )
         # Streamed, although nobody reads here: the runtime shows the text live as it arrives.
         reply = await context.ask(request, _ignore)
-        if reply.complaint:
-            why = ChatMessage("user", NOT_USED.format(reply.complaint))
-            again = msgspec.structs.replace(request, messages=(*request.messages, why))
-            reply = await context.ask(again, _ignore)
-        if reply.complaint:
+        verdict = _judged(ready, reply)
+        if isinstance(verdict, Fault):
+            reply = await context.ask(_again(request, reply, verdict), _ignore)
+            verdict = _judged(ready, reply)
+        if isinstance(verdict, Fault):
             raise PermanentError(
-                f"the model's final answer could not be used ({reply.complaint}); run the job again"
+                f"the model's final answer could not be used ({verdict.reason}); run the job again"
             )
-        answer = reply.message.content.strip()
-        if not answer:
-            raise PermanentError("the model's final answer was empty; run the job again")
-        return answer
+        return verdict.value
+
+
+def _judged(ready: Ready, reply: ChatReply) -> Accepted | Fault:
+    """Raises IncompleteError."""
+    if ready.more and (missing := _missing(reply.message.content)) is not None:
+        raise IncompleteError(missing)
+    verdict = judged(ready.task, reply, Evidence())
+    if isinstance(verdict, Fault) and verdict.reason.startswith("the model gave up"):
+        verdict = Accepted(reply.message.content.strip())  # the results may say just that
+    if isinstance(verdict, Accepted) and ready.task.output is None:
+        return Accepted(without_strangers(verdict.value, ready.task.needs))
+    return verdict
+
+
+def _again(request: ChatRequest, reply: ChatReply, fault: Fault) -> ChatRequest:
+    said = ChatMessage("assistant", reply.message.content)
+    before = (*request.messages, said) if reply.message.content.strip() else request.messages
+    why = ChatMessage("user", fault.say)
+    return msgspec.structs.replace(request, messages=(*before, why))
+
+
+def _missing(text: str) -> str | None:
+    """What the model says is still to be found out; None: it answers."""
+    try:
+        said = _WANTS_MORE.decode(text.strip().removeprefix("```json").strip("`\n "))
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+    missing = said.get("missing")
+    if not isinstance(missing, str) or len(said) > 1 or not missing.strip():
+        return None
+    return one_line(missing, MISSING)
+
+
+def without_strangers(text: str, tasks: tuple[str, ...]) -> str:
+    """The text without marks like `[9]` for tasks that there are none of.
+
+    Only numbers count as marks of a task that is not there: other words in brackets are text.
+    """
+
+    def kept(found: re.Match[str]) -> str:
+        names = [name.strip() for name in found[1].split(",")]
+        known = [name for name in names if name in tasks]
+        if len(known) == len(names) or not all(name.isdecimal() for name in names):
+            return found[0]
+        return f" [{', '.join(known)}]" if known else ""
+
+    return _MARK.sub(kept, text) if tasks else text
 
 
 def _ignore(_text: str) -> None:

@@ -57,6 +57,7 @@ def settings(server: NatsServer, tmp_path: Path) -> Settings:
             drain=5.0,
             spool=str(tmp_path / "spool"),
         ),
-        coordinator=CoordinatorSettings(presence=0.3, ack_wait=1.5, sweep=3.0),
+        # Scripted workers plan once: what comes of a failure is then what their test says.
+        coordinator=CoordinatorSettings(presence=0.3, ack_wait=1.5, sweep=3.0, revisions=0),
         tools=ToolSettings(concurrency=4, heartbeat=0.1),
     )

@@ -20,7 +20,9 @@ from galerne.planner.sections import as_text, escaped, messages, one_line, secti
 
 PLANNER_PROMPT: Final = "planner.v4.md"
 REVISION_PROMPT: Final = "revision.v1.md"
-ANSWER_PROMPT: Final = "answer.v1.md"
+ANSWER_PROMPT: Final = "answer.v2.md"
+CITE_PROMPT: Final = "answer-cite.v1.md"
+MORE_PROMPT: Final = "answer-more.v1.md"
 _MAX_HEADING: Final = 200
 _MAX_DESCRIPTION: Final = 160
 _SENTENCE_END = re.compile(r"\n\s*\n|\.\s+(?=[A-Z])")
@@ -73,22 +75,31 @@ def planner_request(
 
 
 def answer_request(
-    goal: str, results: Mapping[str, Any], history: Sequence[Turn] = ()
+    goal: str,
+    results: Mapping[str, Any],
+    history: Sequence[Turn] = (),
+    *,
+    more: bool = False,
+    output: dict[str, Any] | None = None,
 ) -> ChatRequest:
-    """Ask for a job's answer. `results`: task id → `{"instruction": text, "value": JSON}`."""
+    """Ask for a job's answer. `results`: task id → `{"instruction": text, "value": JSON}`.
+
+    With `more` it may say what is missing instead; `output` is the JSON Schema of the answer.
+    """
+    rules = [_prompt(ANSWER_PROMPT)]
+    if output is None:
+        rules.append(_prompt(CITE_PROMPT))
+    if more:
+        rules.append(_prompt(MORE_PROMPT))
     parts = ["# Results"]
-    excerpts: list[str] = []
+    excerpts = [escaped(turn.answer) for turn in history]
     for task, result in results.items():
         instruction = one_line(result.get("instruction", ""), _MAX_HEADING)
         value = as_text(result.get("value"))
         parts.append(section(f"## {task}: {instruction}".rstrip(), value))
         excerpts.append(escaped(value))
-    return ChatRequest(
-        messages(
-            _prompt(ANSWER_PROMPT), *history_sections(history), section("# Goal", goal), *parts
-        ),
-        excerpts=tuple(excerpts),
-    )
+    user = (*history_sections(history), section("# Goal", goal), *parts)
+    return ChatRequest(messages("\n".join(rules), *user), excerpts=tuple(excerpts), output=output)
 
 
 def history_sections(history: Sequence[Turn]) -> list[str]:

@@ -22,7 +22,7 @@ from galerne.errors import PermanentError, TransientError
 from galerne.logs import get_logger
 from galerne.messages.blobs import describe, find_blobs, is_blob, is_value, to_blob, to_value
 from galerne.messages.codec import encode
-from galerne.messages.facts import Ready
+from galerne.messages.facts import Done, Ready
 from galerne.messages.plan import Outcome, Succeeded
 from galerne.messages.subjects import JobAddress
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult
@@ -87,6 +87,16 @@ class LargeValues:
                 return msgspec.structs.replace(ready, inputs=inputs)
             except TransientError as error:
                 log.warning("a task's inputs cannot be stored yet", error=str(error))
+            await anyio.sleep(PAUSE)
+
+    async def done(self, address: JobAddress, done: Done) -> Done:
+        """An outcome with its value put aside, tried until it is done. Raises TooLargeError."""
+        while True:
+            try:
+                outcome = await self.outcome(address, done.outcome)
+                return msgspec.structs.replace(done, outcome=outcome)
+            except TransientError as error:
+                log.warning("a task's result cannot be stored yet", error=str(error))
             await anyio.sleep(PAUSE)
 
     async def opened(self, address: JobAddress, ready: Ready) -> Ready:

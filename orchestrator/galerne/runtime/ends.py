@@ -10,7 +10,7 @@ from galerne.bus.connection import Bus, Message
 from galerne.bus.log import FactLog
 from galerne.errors import InvalidInputError, TransientError
 from galerne.logs import get_logger
-from galerne.messages.ids import JobId, TenantId, check_id
+from galerne.messages.ids import JobId, TaskId, TenantId, check_id
 from galerne.messages.subjects import JobAddress
 
 log = get_logger("galerne.runtime.ends")
@@ -38,6 +38,38 @@ async def listen_for_ends(
 
     for name in OVER:
         await bus.subscribe(bus.subjects.live("*", "*", name), on_end)
+
+
+async def listen_for_drops(
+    bus: Bus,
+    concerns: Callable[[JobAddress, TaskId], bool],
+    stop: Callable[[JobAddress, TaskId], None],
+) -> None:
+    """From now on, call `stop` for each task that its job does without and that `concerns` this."""
+    facts = FactLog(bus)
+
+    async def on_drop(message: Message) -> None:
+        tenant, job, _, task = message.subject.split(".")[-4:]
+        try:
+            check_id(job, "the job's id")
+            address = bus.subjects.address(TenantId(check_id(tenant, "the tenant")), JobId(job))
+            dropped = TaskId(check_id(task, "the task's id"))
+        except InvalidInputError:
+            return
+        if concerns(address, dropped) and await is_settled(facts, address, dropped):
+            log.debug("a task is dropped", job=job, task=task)
+            stop(address, dropped)
+
+    await bus.subscribe(bus.subjects.live("*", "*", "dropped.*"), on_drop)
+
+
+async def is_settled(facts: FactLog, address: JobAddress, task: TaskId) -> bool:
+    """Whether a task has an outcome already; no, where the log cannot be read."""
+    try:
+        return await facts.last(address, f"done.{task}") is not None
+    except TransientError as error:
+        log.debug("nobody knows whether a task is settled", error=str(error))
+        return False
 
 
 async def is_over(facts: FactLog, address: JobAddress) -> bool:

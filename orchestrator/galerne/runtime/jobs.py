@@ -22,11 +22,12 @@ from galerne.core.unreadable import meaning
 from galerne.errors import GalerneError, PermanentError, TooLargeError, TransientError
 from galerne.faults import reach
 from galerne.logs import get_logger
-from galerne.messages.facts import AnyFact, Ended, Ready, Submitted
+from galerne.messages.facts import AnyFact, Done, Ended, Ready, Submitted
 from galerne.messages.ids import TenantId
 from galerne.messages.plan import Usage
 from galerne.messages.subjects import JobAddress
 from galerne.runtime.blobs import LargeValues
+from galerne.runtime.leftovers import Leftovers, dropped_in
 from galerne.runtime.timers import Timers, next_rest, times_of
 from galerne.settings import Settings
 
@@ -65,6 +66,7 @@ class Jobs:
         self._bus = bus
         self._facts = facts
         self._large = LargeValues(bus)
+        self._leftovers = Leftovers(bus)
         self._settings = settings
         self._clock = clock
         self._known: dict[JobAddress, Known] = {}
@@ -135,6 +137,8 @@ class Jobs:
                 return
             self._written()
             delivery.ack()
+            if dropped := dropped_in(lacking):
+                tasks.start_soon(self._leftovers.of_tasks, known.address, dropped)
             if known.state.ended is not None:
                 tasks.start_soon(self._close, known)
 
@@ -293,6 +297,8 @@ class Jobs:
             complete = await self._write_all(known, drafts)
             for delivery in deliveries:
                 delivery.ack()
+            dropped = dropped_in(draft.fact for draft in drafts)
+            await self._leftovers.of_tasks(known.address, dropped)
             if not complete:  # somebody knows more than we do
                 await self._read_again(known)
             elif known.state.ended is not None:
@@ -336,12 +342,15 @@ class Jobs:
         return all(ours)
 
     async def _write_fitted(self, known: Known, fact: AnyFact, error: TooLargeError) -> bool:
-        """A task whose inputs do not fit a message: the largest of them are put aside."""
-        if not isinstance(fact, Ready):
-            await self._fail(known, fact, error)
-            return False
+        """What does not fit a message: a task's inputs or a result, which are put aside."""
         try:
-            fitted = await self._large.ready(known.address, fact)
+            match fact:
+                case Ready():
+                    fitted: AnyFact = await self._large.ready(known.address, fact)
+                case Done():
+                    fitted = await self._large.done(known.address, fact)
+                case _:
+                    raise error
             return await self._facts.write(known.address, fitted) is None
         except PermanentError as problem:
             await self._fail(known, fact, problem)
@@ -376,17 +385,7 @@ class Jobs:
             log.info("ended", job=known.address.job, status=ended.status)
             await redeem(self._bus, known.ticket)
         if known.state.under_way or (ended is not None and ended.status != "succeeded"):
-            await self._purge(known.address)
-
-    async def _purge(self, address: JobAddress) -> None:
-        subjects = self._bus.subjects
-        subject = subjects.task("*", "*", address.tenant, f"{address.job}.>")
-        reach("purge.before")
-        try:
-            await self._bus.api(f"STREAM.PURGE.{subjects.stream('TASKS')}", {"filter": subject})
-        except TransientError as error:  # workers hear of the end anyway
-            log.debug("queued tasks stay until a worker sees them", error=str(error))
-        reach("purge.after")
+            await self._leftovers.of_job(known.address)
 
 
 def _is_bad_end(lacking: list[AnyFact]) -> bool:

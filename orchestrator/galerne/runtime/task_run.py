@@ -38,7 +38,7 @@ from galerne.messages.subjects import JobAddress
 from galerne.retry import AWAY, RetryPolicy, policy_for
 from galerne.runtime.attempt import Attempt
 from galerne.runtime.blobs import LargeValues
-from galerne.runtime.ends import is_over
+from galerne.runtime.ends import is_over, is_settled
 from galerne.runtime.in_flight import InFlight
 from galerne.runtime.lease import Claims, Lease
 from galerne.runtime.quarantine import Quarantine
@@ -89,8 +89,8 @@ class TaskRunner:
                 structlog.contextvars.bind_contextvars(attempt=claimed.attempt)
                 await self._run_leased(flight, claimed, address, ready, agent)
 
-    async def keep(self, flight: InFlight, address: JobAddress) -> None:
-        """Renew a task's lease, or stop it: for its successor, or because its job is over.
+    async def keep(self, flight: InFlight, address: JobAddress, task: TaskId) -> None:
+        """Renew a task's lease, or stop it: for its successor, or as nobody wants it.
 
         The live word of that may have been missed, so the log is asked.
         """
@@ -102,7 +102,8 @@ class TaskRunner:
                 flight.fenced = error
                 flight.scope.cancel()
                 return
-            if await is_over(self._services.facts, address):
+            facts = self._services.facts
+            if await is_over(facts, address) or await is_settled(facts, address, task):
                 flight.job_over = True
                 flight.scope.cancel()
 

@@ -21,9 +21,10 @@ from galerne.faults import reach
 from galerne.logs import get_logger
 from galerne.messages.codec import decode_ready
 from galerne.messages.facts import Lane, Ready
+from galerne.messages.ids import TaskId
 from galerne.messages.plan import Failed, Usage
 from galerne.messages.subjects import JobAddress, TaskAddress
-from galerne.runtime.ends import listen_for_ends
+from galerne.runtime.ends import listen_for_drops, listen_for_ends
 from galerne.runtime.in_flight import InFlight, TaskKey
 from galerne.runtime.lanes import LanePull, Lanes
 from galerne.runtime.quarantine import Quarantine
@@ -69,7 +70,9 @@ class Worker:
 
     async def run(self, stop: anyio.Event, started: anyio.Event) -> None:
         """Serve until `stop` is set, then finish what is running within the drain time."""
-        await listen_for_ends(self._services.bus, self._concerns, self._stop_job)
+        bus = self._services.bus
+        await listen_for_ends(bus, self._concerns, self._stop_job)
+        await listen_for_drops(bus, lambda *key: key in self._in_flight, self._stop_task)
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             tasks.start_soon(self._keep_leases, tasks)
@@ -105,10 +108,10 @@ class Worker:
         while True:
             await anyio.sleep(self._settings.heartbeat / LOOKS)
             now = anyio.current_time()
-            for (address, _), flight in self._in_flight.items():
+            for (address, task), flight in self._in_flight.items():
                 if flight.due(now):
                     flight.keep_at = now + self._settings.heartbeat
-                    tasks.start_soon(self._runner.keep, flight, address)
+                    tasks.start_soon(self._runner.keep, flight, address, task)
 
     def _on_delivery(self, delivery: Delivery, pull: LanePull) -> None:
         if self._tasks is None or self._adopted(delivery):
@@ -211,3 +214,9 @@ class Worker:
             if owner == address:
                 flight.job_over = True
                 flight.scope.cancel()
+
+    def _stop_task(self, address: JobAddress, task: TaskId) -> None:
+        flight = self._in_flight.get((address, task))
+        if flight is not None:
+            flight.job_over = True
+            flight.scope.cancel()
