@@ -6,7 +6,18 @@ from typing import Any
 
 import msgspec
 
-from galerne.messages import blobs, codec, facts, live, pacing, plan, planning, requests, tools
+from galerne.messages import (
+    blobs,
+    codec,
+    facts,
+    live,
+    pacing,
+    plan,
+    planning,
+    requests,
+    sessions,
+    tools,
+)
 from galerne.messages.chat import ChatMessage, TokenUsage, ToolCall
 from galerne.messages.ids import JobId, TaskId, TenantId
 from galerne.messages.subjects import Subjects
@@ -798,6 +809,16 @@ SEEN_LIVE: dict[str, Expected] = {
         live.Delta(task=TaskId("2"), attempt=1, text="612 wo"),
         codec.decode_delta,
         lambda subjects: subjects.delta("acme", "job-1", "2"),
+    ),
+    "said": Expected(
+        sessions.Said(
+            job=JOB,
+            goal="Count the words in README.md",
+            answer="README.md has 312 words.",
+            at=1795374010.5,
+        ),
+        codec.decode_said,
+        lambda subjects: subjects.said(ACME, "readme", JOB),
     ),
     "quarantined": Expected(
         live.Quarantined(

@@ -4,26 +4,22 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-import anyio
 import msgspec
 
 from galerne.bus import store
-from galerne.bus.connection import Bus, Message
+from galerne.bus.batches import BATCH, batch
+from galerne.bus.connection import Bus
 from galerne.errors import (
     GalerneError,
     InvalidInputError,
     InvalidMessageError,
     NotFoundError,
-    TransientError,
 )
 from galerne.faults import reach
 from galerne.messages.codec import decode_fact, encode
 from galerne.messages.facts import AnyFact, Planned
 from galerne.messages.ids import check_id
 from galerne.messages.subjects import JobAddress, Subjects
-
-BATCH = 256
-"""Messages of one batch read."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -133,8 +129,7 @@ class FactLog:
 
         Raises TransientError.
         """
-        messages, more = await self._read_batch(filter_subject, after + 1, most)
-        return [_as_stored(message) for message in messages], more and bool(messages)
+        return await self._read_batch(filter_subject, after + 1, most)
 
     async def read(self, filter_subject: str, after: int = 0) -> list[Record]:
         """Every fact under a subject with wildcards, in order, from sequence `after` + 1.
@@ -144,15 +139,14 @@ class FactLog:
         records: list[Record] = []
         start = after + 1
         while True:
-            messages, more = await self._read_batch(filter_subject, start)
-            for message in messages:
-                stored = _as_stored(message)
+            batched, more = await self._read_batch(filter_subject, start)
+            for stored in batched:
                 start = stored.sequence + 1
                 try:
                     records.append(self._of_stored(stored))
                 except InvalidMessageError:
                     continue  # the coordinator of its part quarantines it
-            if not more or not messages:
+            if not more:
                 return records
 
     async def read_job(self, address: JobAddress, after: int = 0) -> list[Record]:
@@ -160,40 +154,11 @@ class FactLog:
 
     async def _read_batch(
         self, subject: str, start: int, most: int = BATCH
-    ) -> tuple[list[Message], bool]:
-        """One batch, and whether there is more after it."""
-        send, receive = anyio.create_memory_object_stream[Message | GalerneError](BATCH + 8)
-        body = {"batch": most, "seq": start, "next_by_subj": subject}
-        timeout = self._bus.settings.request_timeout
-        reply = self._bus.expect(send.send_nowait, send.send_nowait, timeout)
-        messages: list[Message] = []
-        try:
-            with send, receive:
-                await self._bus.send(
-                    f"$JS.API.DIRECT.GET.{self._stream}", msgspec.json.encode(body), reply=reply
-                )
-                async for message in receive:
-                    if not isinstance(message, Message):
-                        raise message
-                    if "Nats-Sequence" not in message.headers:
-                        return messages, _has_more(message, subject)
-                    messages.append(message)
-        finally:
-            self._bus.forget(reply)
-        raise TransientError(f"reading {subject}: the answer broke off")
+    ) -> tuple[list[store.Stored], bool]:
+        return await batch(self._bus, self._stream, subject, start, most)
 
     def _of_stored(self, stored: store.Stored) -> Record:
         return record_of(self._subjects, stored.subject, stored.data, stored.sequence, stored.at)
-
-
-def _as_stored(message: Message) -> store.Stored:
-    headers = message.headers
-    return store.Stored(
-        headers["Nats-Subject"],
-        message.data,
-        int(headers["Nats-Sequence"]),
-        store.unix_time(headers["Nats-Time-Stamp"]),
-    )
 
 
 def _tag(fact: AnyFact) -> str:
@@ -218,15 +183,3 @@ def record_of(subjects: Subjects, subject: str, data: bytes, sequence: int, at: 
     except InvalidInputError as error:
         return Record(address, name, None, sequence, at, data, str(error))
     return Record(address, name, fact, sequence, at)
-
-
-def _has_more(status: Message, subject: str) -> bool:
-    """Read the message that closes a batch: 204 with a count, or 404 for nothing at all."""
-    code = status.headers.get("Status")
-    if code == "204":
-        return int(status.headers.get("Nats-Num-Pending", "0")) > 0
-    if code == "404":
-        return False
-    raise TransientError(
-        f"reading {subject}: {code} {status.headers.get('Description', 'no answer')}"
-    )

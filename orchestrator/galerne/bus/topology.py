@@ -168,6 +168,7 @@ def streams(subjects: Subjects, settings: Settings) -> list[dict[str, Any]]:
             "retention": "limits",
             "allow_direct": True,
         },
+        _sessions(subjects, settings, common),
         {
             **common,
             "name": subjects.stream("QUARANTINE"),
@@ -187,6 +188,20 @@ def streams(subjects: Subjects, settings: Settings) -> list[dict[str, Any]]:
         },
         _pace_bucket(subjects, settings),
     ]
+
+
+def _sessions(subjects: Subjects, settings: Settings, common: dict[str, Any]) -> dict[str, Any]:
+    """What was said in conversations, for its own time: jobs are purged long before."""
+    age = int(settings.retention.sessions * SECOND)
+    return {
+        **common,
+        "name": subjects.stream("SESSIONS"),
+        "subjects": [subjects.said()],
+        "retention": "limits",
+        "max_age": age,
+        "duplicate_window": min(DEDUPLICATION, age),  # the server takes no longer one
+        "allow_direct": True,
+    }
 
 
 def _pace_bucket(subjects: Subjects, settings: Settings) -> dict[str, Any]:

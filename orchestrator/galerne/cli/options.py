@@ -64,6 +64,15 @@ def tenant() -> Parser:
     return parser
 
 
+def session() -> Parser:
+    """For commands that begin a job."""
+    parser = Parser(add_help=False)
+    parser.add_argument(
+        "--session", metavar="NAME", help="go on with this conversation, or begin it"
+    )
+    return parser
+
+
 def as_json() -> Parser:
     """For commands that print data."""
     parser = Parser(add_help=False)

@@ -10,6 +10,7 @@ from galerne.client.events import JobEvent, JobEvents
 from galerne.client.export import Recording, read_export
 from galerne.client.job import Job
 from galerne.client.quarantine import Quarantine, QuarantineEntry, QuarantineRecord
+from galerne.client.sessions import Session, SessionSummary
 from galerne.client.summary import JobSummary
 
 __all__ = [
@@ -23,5 +24,7 @@ __all__ = [
     "QuarantineEntry",
     "QuarantineRecord",
     "Recording",
+    "Session",
+    "SessionSummary",
     "read_export",
 ]

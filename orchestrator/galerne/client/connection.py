@@ -25,6 +25,8 @@ from galerne.client.purge import purge_ended
 from galerne.client.quarantine import Quarantine
 from galerne.client.request import build, deadline_of, encoded, job_id
 from galerne.client.served import served_tools
+from galerne.client.sessions import Session, SessionSummary
+from galerne.client.sessions import summaries as session_summaries
 from galerne.client.summary import JobSummary, summaries
 from galerne.errors import (
     BusyError,
@@ -160,6 +162,17 @@ class Client:
         `job(one.job).approve(one.call)` settles one. Raises UnavailableError.
         """
         return await patiently(self._bus, lambda: open_of_tenant(self._bus, self._tenant))
+
+    def session(self, name: str) -> Session:
+        """A conversation by its name; whether it exists shows when it is asked something.
+
+        Raises InvalidInputError for a name that no session can have.
+        """
+        return Session(self._bus, self._tenant, check_id(name, "the session"))
+
+    async def sessions(self) -> list[SessionSummary]:
+        """The tenant's conversations, the latest first. Raises UnavailableError."""
+        return await patiently(self._bus, lambda: session_summaries(self._bus, self._tenant))
 
     @property
     def quarantine(self) -> Quarantine:

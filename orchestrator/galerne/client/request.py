@@ -79,7 +79,7 @@ def build(
         plan=None if plan is None else given_tasks(plan),
         review=review,
         output=None if output is None else dict(output),
-        session=session,
+        session=None if session is None else check_id(session, "the session"),
         revisions=revisions,
     )
     check_planning(submit)

@@ -10,6 +10,7 @@ from galerne.messages.live import CoordinatorPresent, Delta, Quarantined
 from galerne.messages.pacing import Pace
 from galerne.messages.planning import AskPlan, PlanReply
 from galerne.messages.requests import Command, Submit
+from galerne.messages.sessions import Said
 from galerne.messages.subjects import TaskAddress, fact_name
 from galerne.messages.tools import CallTool, ToolReply, ToolsPresent
 
@@ -44,6 +45,7 @@ decode_coordinator_present: Decoder[CoordinatorPresent] = Decoder(
 decode_delta: Decoder[Delta] = Decoder(Delta, "a delta")
 decode_ask_plan: Decoder[AskPlan] = Decoder(AskPlan, "a request for a plan")
 decode_plan_reply: Decoder[PlanReply] = Decoder(PlanReply, "an answer to a request for a plan")
+decode_said: Decoder[Said] = Decoder(Said, "a turn of a session")
 decode_pace: Decoder[Pace] = Decoder(Pace, "a worker's pace")
 decode_quarantined: Decoder[Quarantined] = Decoder(Quarantined, "a quarantine record")
 _decode_any_fact: Decoder[AnyFact] = Decoder(AnyFact, "a fact")

@@ -1,7 +1,8 @@
 """Every subject, made and read in this one place.
 
 Under the prefix (default `galerne`): `submit`, `command`, `plan`, `ev` (the log), `task` (the
-lanes), `tool` (calls), `tj` (tool journal), `live` (what happens now), `presence`, `quarantine`.
+lanes), `tool` (calls), `tj` (tool journal), `session` (conversations), `live` (what happens now),
+`presence`, `quarantine`.
 """
 
 import zlib
@@ -188,6 +189,12 @@ class Subjects:
     def tool_journals(self, tenant: str, job: str) -> str:
         """Everything that tools have journaled for a job: keys begin with it."""
         return f"{self.prefix}.tj.{tenant}.{job}.>"
+
+    # conversations
+
+    def said(self, tenant: str = "*", session: str = "*", job: str = "*") -> str:
+        """What a job has added to a session."""
+        return f"{self.prefix}.session.{tenant}.{session}.{job}"
 
     # live
 

@@ -42,6 +42,7 @@ from galerne.messages.plan import Usage
 from galerne.messages.requests import Cancel, Decide, Submit
 from galerne.messages.subjects import JobAddress
 from galerne.runtime.quarantine import Quarantine
+from galerne.runtime.sessions import with_history
 from galerne.runtime.submissions import checked, job_in, job_of, why_unusable
 
 log = get_logger("galerne.runtime.admission")
@@ -151,6 +152,7 @@ class Admission:
         try:
             checked(submit)
             await JobBlobs(self._bus, tenant, job.id).check(submit.inputs)
+            begun = await with_history(self._bus, begun)
             stands = await self._facts.write(address, begun)
         except ConflictError as error:  # the job that stood there is being purged
             raise TransientError(f"job {job.id} is being purged: {error}") from error

@@ -28,6 +28,7 @@ from galerne.messages.plan import Usage
 from galerne.messages.subjects import JobAddress
 from galerne.runtime.blobs import LargeValues
 from galerne.runtime.leftovers import Leftovers, dropped_in
+from galerne.runtime.sessions import Conversations
 from galerne.runtime.timers import Timers, next_rest, times_of
 from galerne.settings import Settings
 
@@ -67,6 +68,7 @@ class Jobs:
         self._facts = facts
         self._large = LargeValues(bus)
         self._leftovers = Leftovers(bus)
+        self._conversations = Conversations(bus, settings.retention.turns)
         self._settings = settings
         self._clock = clock
         self._known: dict[JobAddress, Known] = {}
@@ -105,6 +107,9 @@ class Jobs:
             self._known.pop(job)
             self._loading[job] = [delivery]
             tasks.start_soon(self._load, job)
+        elif self._conversations.has_turn(known.state, lacking):
+            self._writing += 1
+            tasks.start_soon(self._write, known, self._drafts(lacking), [delivery])
         elif lacking:
             self._post(known, lacking, delivery, tasks)
         else:
@@ -328,6 +333,7 @@ class Jobs:
         async def write(draft: Draft) -> None:
             fact = draft.fact
             try:
+                await self._conversations.before(known.address, known.state, fact)
                 stands = await self._facts.write(known.address, fact, draft.message_id)
                 ours.append(stands is None)
             except TooLargeError as error:

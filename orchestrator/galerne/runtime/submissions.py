@@ -63,6 +63,8 @@ def checked(submit: Submit) -> None:
     if submit.deadline is not None and not math.isfinite(submit.deadline):
         raise InvalidInputError("the deadline is not a time: give Unix seconds")
     check_planning(submit)
+    if submit.session is not None:
+        check_id(submit.session, "the session")
 
 
 def job_of(submit: Submit, tenant: TenantId, revisions: int = 0) -> JobSpec:

@@ -278,6 +278,12 @@ class RetentionSettings(Section, frozen=True):
     """Folder into which each job is exported before it is purged; None: it is only purged."""
     sweep: float = 60.0
     """Seconds between two looks for jobs to purge; where nothing is due nothing is read."""
+    sessions: float = 7_776_000.0
+    """Seconds that a turn of a conversation is kept, whatever becomes of its job: 90 days, as
+    people come back to a conversation long after they have stopped to look at its jobs."""
+    turns: int = 200
+    """Turns of one conversation that are kept; the oldest go first. Twice as many as a job sees a
+    line of."""
 
 
 class Settings(Section, frozen=True):

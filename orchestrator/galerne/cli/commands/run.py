@@ -32,6 +32,7 @@ def add(commands: Subparsers) -> None:
         " is used, else the stand-in model server (rule-based, no LLM).",
         parents=[
             options.bus(),
+            options.session(),
             options.as_json(),
             limits(),
             planning(),
@@ -52,17 +53,24 @@ def run(flags: argparse.Namespace) -> int:
 
 async def _run(flags: argparse.Namespace, settings: "Settings") -> int:
     from galerne.cli.submitting import Order, check, submit_and_follow
+    from galerne.errors import InvalidInputError
 
     order = Order(
         budget=budget_of(flags),
         deadline=flags.deadline,
         approve=tuple(flags.approve),
         **planning_of(flags),
+        session=flags.session,
     )
     check(order, settings)
     if settings.bus.server:
         _say_what_is_ignored(flags, settings.bus.server)
         return await submit_and_follow(order, settings, as_json=flags.json, prompts=True)
+    if order.session is not None:
+        raise InvalidInputError(
+            "the fleet that `galerne run` starts ends with it, and a session would, too: give the"
+            " server of a fleet that stays (--server; `galerne up` starts one)"
+        )
     from galerne.cli.embedded import embedded_fleet
     from galerne.cli.endpoints import with_stand_in
 

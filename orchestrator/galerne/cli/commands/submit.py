@@ -22,6 +22,7 @@ def add(commands: Subparsers) -> None:
         parents=[
             options.bus(),
             options.tenant(),
+            options.session(),
             options.as_json(),
             limits(),
             planning(),
@@ -73,6 +74,7 @@ async def _submit(flags: argparse.Namespace, settings: "Settings") -> int:
         deadline=flags.deadline,
         approve=tuple(flags.approve),
         **planning_of(flags),
+        session=flags.session,
     )
     check(order, settings)
     if flags.wait:

@@ -33,6 +33,7 @@ from galerne.models.standin.clauses import (
     Search,
     Unknown,
 )
+from galerne.models.standin.following import earlier_goals, follow_up
 from galerne.models.standin.grammar import read_clauses
 from galerne.models.standin.phrasing import phrase
 from galerne.models.standin.prompts import json_lines, listed_tools, section
@@ -49,22 +50,27 @@ Key = tuple[str, str, bytes, tuple[str, ...]]
 def plan_lines(request: ChatRequest) -> str:
     """The planner's answer: one JSON object a line for each task that is still to be planned."""
     rejected = json_lines(request, "Rejected")
-    tasks = plan(section(request, "Goal"), listed_tools(request), _reasons(rejected))
+    goal, earlier = section(request, "Goal"), earlier_goals(request)
+    tasks = plan(goal, listed_tools(request), _reasons(rejected), earlier)
     missing = remaining(tasks, json_lines(request, "Already planned"))
     return "".join(f"{msgspec.json.encode(_line(task)).decode()}\n" for task in missing)
 
 
 def plan(
-    goal: str, tools: Iterable[str], reasons: Mapping[str, str] | None = None
+    goal: str,
+    tools: Iterable[str],
+    reasons: Mapping[str, str] | None = None,
+    earlier: Sequence[str] = (),
 ) -> tuple[TaskSpec, ...]:
     """Every task of the goal, numbered from 1, each after all that it needs.
 
-    `reasons` maps the id of a rejected task to why; a tool named there is done without.
+    `reasons` maps the id of a rejected task to why; a tool named there is done without. `earlier`
+    are the goals of the conversation that this one goes on with.
     """
     served, reasons = frozenset(tools), reasons or {}
     planned: list[Planned] = []
     seen: set[Key] = set()
-    for clause in _clauses(goal):
+    for clause in _clauses(goal, earlier):
         task_id = TaskId(str(len(planned) + 1))
         reason = reasons.get(task_id, "")
         usable = frozenset(tool for tool in served if not _names(reason, tool))
@@ -116,9 +122,10 @@ def needed_tools(clause: Clause) -> tuple[str, ...]:
             return ()
 
 
-def _clauses(goal: str) -> tuple[Clause, ...]:
+def _clauses(goal: str, earlier: Sequence[str]) -> tuple[Clause, ...]:
     """The clauses to plan; a goal that the rules cannot read at all stays in one piece."""
-    clauses = tuple(clause for clause in read_clauses(goal) if not isinstance(clause, Report))
+    said = (clause for clause in read_clauses(goal) if not isinstance(clause, Report))
+    clauses = follow_up(tuple(said), earlier)
     if all(isinstance(clause, Unknown) for clause in clauses):
         text = goal.strip()[:LONGEST_INSTRUCTION] or "Do nothing: the goal is empty."
         return (Unknown(text),)

@@ -1,0 +1,118 @@
+"""What a job sees of its conversation: turns that are kept whole, fitted when the next one begins.
+
+a job succeeds ─▶ `said`: its goal and its answer ─▶ kept with the session
+the next begins ─▶ `fitted`:   newest turns   whole, the last one whatever its length
+                               older ones     a line each, as many as there is room for
+                               the oldest     counted, in one mark
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate, takewhile
+from typing import Any, Final
+
+import msgspec
+
+from galerne.core.shorten import shorten
+from galerne.messages.blobs import is_blob, size_text, to_blob
+from galerne.messages.facts import Turn
+from galerne.messages.sessions import Said
+
+ANSWER_LIMIT: Final = 64_000
+"""Characters of an answer that are kept: four times what a model writes in one answer of 4,096
+tokens, so that only the result of another form is ever cut."""
+GOAL_LIMIT: Final = 16_000
+"""Characters of a goal that are kept: what is longer is material, not a wish."""
+LIMIT: Final = 24_000
+"""Characters of earlier turns that a job carries, about 7,000 tokens: beside a planner's prompt of
+1,800, 4,096 for its answer and the prompt's other parts they leave half of a 32k context to the
+goal and the inputs."""
+_WHOLE: Final = 0.75
+"""How much of that is for turns that are whole; a line each of what came before has the rest."""
+_GOAL_LINE: Final = 120
+_ANSWER_LINE: Final = 200
+_LEAST: Final = 500
+"""Characters to which a goal or an answer is cut at most: a message has room for that."""
+
+
+def said(job: str, goal: str, result: Any, at: float, most: int) -> Said:
+    """What is kept of a job that has succeeded, in `most` bytes as JSON, or nearly."""
+    limit = ANSWER_LIMIT
+    while True:
+        turn = Said(
+            job=job,
+            goal=_text(goal, min(GOAL_LIMIT, limit)),
+            answer=_text(result, limit),
+            at=at,
+        )
+        if limit <= _LEAST or _size(turn) <= most:
+            return turn
+        limit //= 2
+
+
+def fitted(turns: Sequence[Said], most: int, limit: int = LIMIT) -> tuple[Turn, ...]:
+    """A conversation, oldest turn first, in about `limit` characters and in `most` bytes as JSON.
+
+    The newest turn may be longer than `limit` by itself: then little else is there.
+    """
+    whole = [Turn(one.goal, one.answer, one.job) for one in turns]
+    shown = _fitted(whole, limit)
+    while _size(shown) > most and limit > _LEAST:
+        limit //= 2
+        shown = _fitted([*whole[:-1], *(_cut(turn, limit) for turn in whole[-1:])], limit)
+    return shown if _size(shown) <= most else ()
+
+
+def _fitted(turns: Sequence[Turn], limit: int) -> tuple[Turn, ...]:
+    if sum(map(_length, turns)) <= limit:
+        return tuple(turns)
+    whole = max(1, _count(turns, int(limit * _WHOLE)))
+    room = limit - sum(map(_length, turns[len(turns) - whole :]))
+    older = [_line(turn) for turn in turns[: len(turns) - whole]]
+    lines = _count(older, room)
+    left_out = len(older) - lines
+    shown = (*older[left_out:], *turns[len(turns) - whole :])
+    return (_mark(left_out), *shown) if left_out else shown
+
+
+def _count(turns: Sequence[Turn], room: int) -> int:
+    """How many of the newest have room."""
+    sizes = accumulate(_length(turn) for turn in reversed(turns))
+    return sum(1 for _ in takewhile(lambda size: size <= room, sizes))
+
+
+def _length(turn: Turn) -> int:
+    return len(turn.goal) + len(turn.answer)
+
+
+def _line(turn: Turn) -> Turn:
+    return Turn(_one_line(turn.goal, _GOAL_LINE), _one_line(turn.answer, _ANSWER_LINE), turn.job)
+
+
+def _one_line(text: str, limit: int) -> str:
+    flat = " ".join(text[: 4 * limit].split())
+    return flat if len(flat) <= limit and len(text) <= 4 * limit else f"{flat[:limit]}…"
+
+
+def _mark(count: int) -> Turn:
+    """A turn of no job, which says how many there were."""
+    return Turn(f"[{count} earlier goal{'' if count == 1 else 's'}]", "[left out: too long ago]")
+
+
+def _cut(turn: Turn, limit: int) -> Turn:
+    return Turn(_text(turn.goal, limit), _text(turn.answer, limit), turn.job)
+
+
+def _text(value: Any, limit: int) -> str:
+    """`value` as text, cut to about `limit` characters with a mark.
+
+    Content in the Object Store goes with its job: how it begins is all that is kept.
+    """
+    if is_blob(value):
+        blob = to_blob(value)
+        value = f"[too large to keep: {size_text(blob.size)}; it began:]\n{blob.preview or ''}"
+    short = shorten(value, limit)
+    return short if isinstance(short, str) else msgspec.json.encode(short).decode()
+
+
+def _size(value: Any) -> int:
+    return len(msgspec.json.encode(value))
