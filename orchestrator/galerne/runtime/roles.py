@@ -29,7 +29,7 @@ from galerne.models.catalogue import load_setting
 from galerne.runtime.coordinator import Coordinator
 from galerne.runtime.ladder import Ladder, Rung
 from galerne.runtime.plan_service import PlanService
-from galerne.runtime.rungs import rungs_above
+from galerne.runtime.rungs import rungs_above, rungs_longer
 from galerne.runtime.services import Services
 from galerne.runtime.spool import Spool, Spooled, replay, spool_folder
 from galerne.runtime.tool_caller import ToolCaller
@@ -114,9 +114,8 @@ async def _services(bus: Bus, me: str, settings: Settings, lane: Lane) -> AsyncG
         board = PaceBoard(bus, me)
         model = await stack.enter_async_context(open_model(role, catalogue=catalogue, board=board))
         prices = Prices(role.input_price, role.output_price, role.max_tokens)
-        above: list[Rung] = []
-        if lane == "executor":
-            above = await rungs_above(settings, model, catalogue, stack, board)
+        find = rungs_above if lane == "executor" else rungs_longer
+        above = await find(settings, model, catalogue, stack, board)
         ladder = Ladder(Rung(role.model, model, prices), above)
         spool = await stack.enter_async_context(_spool(bus, me, settings))
         directory = ToolDirectory(bus)

@@ -1,8 +1,10 @@
-"""From the settings to an executor's ladder: which server has which model, and at what price.
+"""From the settings to a worker's ladder: which server has which model, and at what price.
+
+An executor goes up to larger models, a planner to those with more context (`models.longer`).
 
     named with an endpoint, or the planner's model    taken at its word, unless its server lists
                                                       other models only
-    only named                                        looked for on the executor's endpoint: there
+    only named                                        looked for on the role's own endpoint: there
                                                       it must be listed, under any name of it
 
 Prices are those of the rung's own table; else the planner's for its model; else the catalogue's on
@@ -55,7 +57,30 @@ async def rungs_above(
 
     Raises InvalidSettingsError where a table of `models.rungs` cannot be used.
     """
-    found = places(settings, catalogue)
+    return await _served(places(settings, catalogue), own, catalogue, stack, board)
+
+
+async def rungs_longer(
+    settings: Settings,
+    own: ModelPool,
+    catalogue: Catalogue,
+    stack: AsyncExitStack,
+    board: Board | None = None,
+) -> list[Rung]:
+    """The planner's models with more context, their clients open in `stack`.
+
+    Raises InvalidSettingsError as `rungs_above`.
+    """
+    return await _served(longer_places(settings, catalogue), own, catalogue, stack, board)
+
+
+async def _served(
+    found: Sequence[Place],
+    own: ModelPool,
+    catalogue: Catalogue,
+    stack: AsyncExitStack,
+    board: Board | None,
+) -> list[Rung]:
     listed = await _listed(own) if any(not place.given for place in found) else None
     rungs: list[Rung] = []
     for place in found:
@@ -70,10 +95,7 @@ async def rungs_above(
 
 def places(settings: Settings, catalogue: Catalogue) -> list[Place]:
     """Where each model of the ladder is to be asked for, above the executor's own."""
-
-    def key_of(name: str) -> str:
-        model = catalogue.find(name)
-        return model.id if model else name
+    key_of = partial(_key, catalogue)
 
     def size_of(name: str) -> float | None:
         model = catalogue.find(name)
@@ -81,26 +103,48 @@ def places(settings: Settings, catalogue: Catalogue) -> list[Place]:
 
     wanted = settings.models.ladder if settings.models.escalate else ()
     names = order(settings.executor.model, settings.planner.model, wanted, key_of, size_of)
-    tables = {key_of(name): table for name, table in settings.models.rungs.items()}
-    planners = key_of(settings.planner.model)
+    tables = _tables(settings, catalogue)
+    planners = key_of(settings.planner.model) if settings.planner.endpoint is not None else None
     return [
-        _place(
-            name, tables.get(key_of(name)), settings, catalogue, planners=key_of(name) == planners
-        )
+        _place(name, tables.get(key_of(name)), settings.planner, catalogue, planned=True)
+        if key_of(name) == planners
+        else _place(name, tables.get(key_of(name)), settings.executor, catalogue, planned=False)
         for name in names
     ]
+
+
+def longer_places(settings: Settings, catalogue: Catalogue) -> list[Place]:
+    """Where each model of `models.longer` is to be asked for, each once, in their order."""
+    tables = _tables(settings, catalogue)
+    planners = _key(catalogue, settings.planner.model)
+    named: dict[str, str] = {}
+    for name in settings.models.longer:
+        named.setdefault(_key(catalogue, name), name)
+    return [
+        _place(name, tables.get(key), settings.planner, catalogue, planned=False)
+        for key, name in named.items()
+        if key != planners
+    ]
+
+
+def _key(catalogue: Catalogue, name: str) -> str:
+    model = catalogue.find(name)
+    return model.id if model else name
+
+
+def _tables(settings: Settings, catalogue: Catalogue) -> dict[str, RungSettings]:
+    return {_key(catalogue, name): table for name, table in settings.models.rungs.items()}
 
 
 def _place(
     name: str,
     table: RungSettings | None,
-    settings: Settings,
+    base: RoleSettings,
     catalogue: Catalogue,
     *,
-    planners: bool,
+    planned: bool,
 ) -> Place:
-    planned = planners and settings.planner.endpoint is not None
-    base = settings.planner if planned else settings.executor
+    """`base` is the role beside which it is served; `planned`: it is the planner's own model."""
     own = RungSettings() if table is None else table
     own_fields = {name: one for name, one in msgspec.structs.asdict(own).items() if one is not None}
     fields: dict[str, Any] = {"model": base.model}

@@ -161,8 +161,12 @@ class ModelsSettings(Section, frozen=True):
     ladder: tuple[str, ...] = ("mistral-7b", "mistral-nemo", "mixtral-8x7b", "mixtral-8x22b")
     """Those models, the smallest first; one that nobody serves is passed over. The executor's own
     comes first, the planner's last."""
+    longer: tuple[str, ...] = ()
+    """Models that plan, or write an answer, where the conversation does not fit the planner's: the
+    shortest context first. None by default: what fits is the catalogue's to say, who serves it
+    yours."""
     rungs: dict[str, RungSettings] = {}
-    """Name on the ladder → what differs for it."""
+    """Name on the ladder, or of `longer` → what differs for it."""
 
 
 class WorkerSettings(Section, frozen=True):

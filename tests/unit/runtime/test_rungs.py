@@ -11,7 +11,7 @@ from galerne.models.catalogue import load
 from galerne.models.served import served_name
 from galerne.models.standin import StandIn
 from galerne.runtime.ladder import Ladder, Model, Rung
-from galerne.runtime.rungs import places, rungs_above
+from galerne.runtime.rungs import longer_places, places, rungs_above
 from galerne.settings import ModelsSettings, RoleSettings, RungSettings, Settings
 
 pytestmark = pytest.mark.anyio
@@ -71,6 +71,27 @@ def test_a_file_with_a_key_and_a_context_are_for_one_endpoint_and_one_model() ->
     nemo, mixtral, _ = places(settings(small, rungs=rungs), CATALOGUE)
     assert (nemo.role.api_key, nemo.role.api_key_file, nemo.role.context) == ("own", None, None)
     assert (mixtral.role.api_key, mixtral.role.api_key_file) == (None, None)
+
+
+def test_models_with_more_context_are_looked_for_beside_the_planner() -> None:
+    away = RungSettings(endpoint="http://longer:1", context=131_072, input_price=2.0)
+    nemo, away_one = longer_places(
+        settings(
+            longer=("mistral-nemo", "mistral-large-2512", "mistral-nemo", "mixtral-8x22b"),
+            rungs={"mistral-large-2512": away},
+        ),
+        CATALOGUE,
+    )
+    assert (nemo.name, nemo.role.endpoint, nemo.role.model) == (
+        "mistral-nemo",
+        "http://large:1",
+        "mistral-nemo",
+    )
+    assert (nemo.given, nemo.role.context, nemo.role.api_key) == (False, None, "large-key")
+    assert nemo.role.max_tokens == LARGE.max_tokens
+    assert (away_one.given, away_one.role.context, away_one.role.api_key) == (True, 131_072, None)
+    assert away_one.prices == Prices(2.0, 0.0, 4096)
+    assert longer_places(settings(), CATALOGUE) == []
 
 
 def test_hosted_models_have_the_catalogues_price() -> None:
