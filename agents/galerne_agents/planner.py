@@ -10,6 +10,7 @@ journal or a new answer goes on after them, and new ones take the next free numb
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from typing import Any, ClassVar
 
@@ -22,6 +23,7 @@ from galerne.messages.ids import TaskId, above, below, is_reserved, revision_of
 from galerne.messages.plan import TaskKind, TaskSoFar, TaskSpec
 from galerne.messages.tools import ToolSpec
 from galerne.planner import PlanBrief, Planning, converse, no_task
+from galerne_agents.longer import ask_longer
 
 
 class PlannerAgent:
@@ -40,7 +42,7 @@ class PlannerAgent:
             return await _draft(context, tools)
         writer = _Writer(context, await context.planned())
         brief = _brief(context.ready, tools, writer.already)
-        planning = await converse(context.ask, brief, writer.write)
+        planning = await converse(partial(ask_longer, context), brief, writer.write)
         if not (writer.count or planning.dropped or planning.gave_up):
             raise PermanentError(no_task(planning.rejected))
         writer.end(planning)
@@ -49,7 +51,9 @@ class PlannerAgent:
 
 async def _draft(context: TaskContext, tools: Sequence[ToolSpec]) -> Any:
     tasks: list[TaskSpec] = []
-    planning = await converse(context.ask, _brief(context.ready, tools, ()), tasks.append)
+    planning = await converse(
+        partial(ask_longer, context), _brief(context.ready, tools, ()), tasks.append
+    )
     if not tasks:
         raise PermanentError(no_task(planning.rejected))
     reasons = [one.reason for one in planning.rejected]

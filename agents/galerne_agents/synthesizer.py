@@ -21,6 +21,7 @@ from galerne.messages.facts import Lane, Ready
 from galerne.messages.plan import TaskKind
 from galerne.planner import answer_request, one_line
 from galerne_agents.checks import Accepted, Evidence, Fault, judged
+from galerne_agents.longer import ask_longer
 
 MISSING: Final = 500
 """Characters of what is missing."""
@@ -45,10 +46,10 @@ class SynthesizerAgent:
             ready.goal, ready.inputs, ready.history, more=ready.more, output=ready.task.output
         )
         # Streamed, although nobody reads here: the runtime shows the text live as it arrives.
-        reply = await context.ask(request, _ignore)
+        reply = await ask_longer(context, request, _ignore)
         verdict = _judged(ready, reply)
         if isinstance(verdict, Fault):
-            reply = await context.ask(_again(request, reply, verdict), _ignore)
+            reply = await ask_longer(context, _again(request, reply, verdict), _ignore)
             verdict = _judged(ready, reply)
         if isinstance(verdict, Fault):
             raise PermanentError(

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -75,8 +75,19 @@ class Fleet:
                 assert self.alive(name), self.log_of(name)
                 await anyio.sleep(0.05)
 
-    def start_worker(self, name: str) -> None:
-        self._spawn(name, "worker", name.partition("-")[0])
+    def start_worker(self, name: str, **variables: str) -> None:
+        """`variables` are more of its environment."""
+        self._spawn(name, "worker", name.partition("-")[0], variables=variables)
+
+    async def command(self, *arguments: str) -> tuple[int, str, str]:
+        """A `galerne` command to its end: exit code, stdout, stderr."""
+        done = await anyio.run_process(
+            [sys.executable, "-m", "galerne", *arguments],
+            env=self._environment,
+            cwd=self.folder,
+            check=False,
+        )
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
 
     def kill(self, name: str) -> None:
         """kill -9, and wait until it is gone."""
@@ -119,7 +130,11 @@ class Fleet:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
     def _spawn(
-        self, name: str, *arguments: str, output: int | None = None
+        self,
+        name: str,
+        *arguments: str,
+        output: int | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
@@ -127,7 +142,7 @@ class Fleet:
                 stdin=subprocess.DEVNULL,
                 stdout=output if output is not None else log,
                 stderr=log,
-                env=self._environment,
+                env={**self._environment, **(variables or {})},
                 cwd=self.folder,
             )
         self._processes[name] = process

@@ -1,5 +1,7 @@
 """Conversations: a job sees what was said in its session before it, whoever dies."""
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 
@@ -7,11 +9,13 @@ from galerne.agent import TaskContext
 from galerne.bus.log import FactLog, Record
 from galerne.bus.sessions import Sessions
 from galerne.client import Client
-from galerne.errors import InvalidInputError, NotFoundError, PermanentError
-from galerne.messages.facts import AnyFact, Ended, PlanEnded, Planned, Ready, Submitted, Turn
+from galerne.errors import InvalidInputError, NotFoundError, PermanentError, TooLongError
+from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest, TokenUsage
+from galerne.messages.facts import AnyFact, Ended, Moved, PlanEnded, Planned, Ready, Submitted, Turn
 from galerne.messages.ids import DEFAULT_TENANT, TenantId
 from galerne.messages.sessions import Said
 from galerne.messages.subjects import JobAddress
+from galerne.runtime.roles import load_agents
 from galerne.settings import Settings
 from integration.fleet import Fleet, agent, echoing, fleet_on, silence, task, until
 
@@ -211,6 +215,73 @@ async def test_a_request_that_fills_its_message_leaves_no_room_for_history(
         await (await client.submit(goal, job="full", session="talk", inputs={})).result()
         assert await history(fleet, "full") == ()
         assert [one.goal[:3] for one in await client.session("talk").turns()] == ["one", "two"]
+
+
+class Narrow:
+    """A model that takes prompts up to so many characters, and plans one task or answers."""
+
+    def __init__(self, most: int) -> None:
+        self.asked: list[int] = []
+        self._most = most
+
+    async def ask(
+        self,
+        request: ChatRequest,
+        *,
+        on_text: Callable[[str], None] | None = None,
+        key: str | None = None,
+    ) -> ChatReply:
+        prompt = "".join(turn.content for turn in request.messages)
+        self.asked.append(len(prompt))
+        if len(prompt) > self._most:
+            raise TooLongError(f"the prompt of {key} is over {self._most} characters")
+        text = '{"id": "1", "instruction": "do it"}\n' if "You plan" in prompt else "the answer"
+        if on_text is not None:
+            on_text(text)
+        return ChatReply(ChatMessage("assistant", text), "narrow", usage=TokenUsage(2, 3))
+
+
+async def long_session(fleet: Fleet) -> None:
+    said = Said(job="before", goal="Tell me all", answer="word " * 8_000, at=1.0)
+    await Sessions(fleet.bus).add(DEFAULT_TENANT, "talk", said)
+
+
+async def test_a_session_that_outgrows_a_model_moves_to_one_with_more_context(
+    settings: Settings,
+) -> None:
+    async with fleet_on(settings) as fleet, Client.connect(settings=settings.bus) as client:
+        await fleet.coordinator()
+        await fleet.worker(echoing)
+        small, large = Narrow(20_000), Narrow(100_000)
+        agents = load_agents("planner")
+        await fleet.worker(agents, small, lane="planner", above={"longer": large})
+        short = await client.submit("Say it", job="short")
+        await short.result()
+        assert large.asked == []
+        await long_session(fleet)
+        job = await client.submit("Say it again", job="long", session="talk")
+        await job.result()
+        assert large.asked != []
+        moved = await fleet.find("long", "moved.plan-1.1")
+        assert isinstance(moved, Moved)
+        assert (moved.to_model, moved.reason) == (
+            "longer",
+            "the prompt of long.plan-1.1 is over 20000 characters",
+        )
+
+
+async def test_a_session_that_no_model_can_take_says_what_to_do(settings: Settings) -> None:
+    async with fleet_on(settings) as fleet, Client.connect(settings=settings.bus) as client:
+        await fleet.coordinator()
+        await fleet.worker(load_agents("planner"), Narrow(20_000), lane="planner")
+        await long_session(fleet)
+        await client.submit("Say it again", job="long", session="talk", revisions=0)
+        end = await fleet.end("long")
+        assert end.status == "failed"
+        assert end.error is not None
+        assert "is over 20000 characters; `models.longer` names models" in end.error
+        assert "another --session begins without what was said in this one" in end.error
+        assert "\n" not in end.error
 
 
 async def test_a_name_that_is_no_id_is_refused(settings: Settings) -> None:

@@ -44,6 +44,7 @@ def again(flags: Parser) -> Parser:
     Without defaults, which would undo what was given before the action.
     """
     for action in flags._actions:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - argparse has no other way to all of them
+        action.help = (action.help or "").replace("%(default)s", str(action.default))
         action.default = argparse.SUPPRESS
     return flags
 

@@ -59,7 +59,7 @@ def planner_request(
     system = "\n".join((*rules, "# Tools", *lines))
     sections = history_sections(history)
     sections.append(section("# Goal", goal))
-    excerpts = (*(escaped(turn.answer) for turn in history),)
+    excerpts = _older_answers(history)
     if inputs:
         sections.append(section("# Inputs", as_text(inputs)))
         excerpts = (*excerpts, escaped(as_text(inputs)))
@@ -92,7 +92,7 @@ def answer_request(
     if more:
         rules.append(_prompt(MORE_PROMPT))
     parts = ["# Results"]
-    excerpts = [escaped(turn.answer) for turn in history]
+    excerpts = [*_older_answers(history)]
     for task, result in results.items():
         instruction = one_line(result.get("instruction", ""), _MAX_HEADING)
         value = as_text(result.get("value"))
@@ -112,6 +112,11 @@ def history_sections(history: Sequence[Turn]) -> list[str]:
         for part in (section("## Goal", turn.goal), section("## Answer", turn.answer))
     ]
     return ["# Earlier in this conversation", *turns]
+
+
+def _older_answers(history: Sequence[Turn]) -> tuple[str, ...]:
+    """What may be shortened: not the newest, which a goal mostly goes on from."""
+    return tuple(escaped(turn.answer) for turn in history[:-1])
 
 
 def _revising_sections(revising: Revising) -> list[str]:
