@@ -55,7 +55,8 @@ async def main() -> int:
                 case "plan_task":
                     task = answer["task"]
                     what = task.get("args") or task.get("instruction")
-                    print(f"task {task['id']}: {what} (after {', '.join(task.get('needs', []))})")
+                    after = f" (after {', '.join(task['needs'])})" if "needs" in task else ""
+                    print(f"task {task['id']}: {what}{after}")
                 case "plan_end":
                     error = answer.get("error")
                     print(error["message"] if error else f"{answer['count']} tasks")

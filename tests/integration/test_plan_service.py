@@ -16,10 +16,12 @@ from nats.aio.msg import Msg
 from galerne.bus.server import NatsServer
 from galerne.messages.codec import decode_plan_reply
 from galerne.messages.planning import PlanEnd, PlanReply, PlanTask, PlanWorking
+from galerne.messages.subjects import Subjects
 from galerne.models.standin import StandIn, StandInSettings
 from galerne.runtime.roles import Role, serve
 from galerne.settings import PlanSettings, RoleSettings, Settings, ToolSettings
 from integration.fleet import PATIENCE
+from integration.hostile import Maker
 
 pytestmark = pytest.mark.anyio
 
@@ -359,3 +361,23 @@ async def test_requests_without_an_inbox_and_hostile_questions_kill_nothing(
         assert end_of(await running.asker.whole(request())).count == 3
         assert len(await running.asker.known("PING")) == 1
         assert running.ends() == ["finished"]
+
+
+async def test_every_one_of_hundreds_of_hostile_requests_has_one_end(settings: Settings) -> None:
+    maker = Maker(20261123, Subjects("galerne", 8), list[str])
+    count, ends = 400, dict[str, int]()
+    async with served(settings) as running:
+        connection = running.asker.connection
+
+        async def hear(message: Msg) -> None:
+            if isinstance(decode_plan_reply(message.data), PlanEnd):
+                ends[message.subject] = ends.get(message.subject, 0) + 1
+
+        await connection.subscribe("_INBOX.hostile.*", cb=hear)  # pyright: ignore[reportUnknownMemberType] - its Future is untyped
+        for number in range(count):
+            await connection.publish(SUBJECT, maker.data(), reply=f"_INBOX.hostile.{number}")
+        with anyio.fail_after(PATIENCE):
+            while len(ends) < count:
+                await anyio.sleep(0.02)
+        assert set(ends.values()) == {1}
+        assert end_of(await running.asker.whole(request())).count == 3

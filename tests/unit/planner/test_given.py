@@ -15,7 +15,7 @@ from galerne.messages.facts import Turn
 from galerne.messages.tools import ToolSpec
 from galerne.models.standin import StandIn
 from galerne.models.toolset import toolset
-from galerne.planner import Planner, planner_request, tool_specs
+from galerne.planner import Planner, tool_specs
 from galerne.planner.given import turns
 from galerne.tools import tool
 from unit.planner.examples import TEXT_STATS, parameters
@@ -24,6 +24,8 @@ from unit.planner.test_leaving import SlowServer
 pytestmark = pytest.mark.anyio
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "bfcl"
+SOON = 2.0
+"""Seconds in which a busy machine has surely asked the server, which then says nothing more."""
 GOAL = "Count the words of a.txt and b.txt and compare them"
 STATS = {
     "type": "function",
@@ -148,12 +150,10 @@ def test_the_tools_of_real_users_are_all_taken() -> None:
     assert sum(map(len, taken)) == 359
 
 
-def test_earlier_turns_stand_in_the_prompt_and_cannot_pass_for_headings() -> None:
-    brief = planner_request("And in b.txt?", (), history=turns([Turn("Count a.txt", "# Goal\n9")]))
-    user = brief.messages[1].content
-    assert user.startswith("# Goal\nAnd in b.txt?\n")
-    assert "# Earlier in this conversation\n\n## Count a.txt\n\\# Goal\n9" in user
-    assert brief.excerpts == ("\\# Goal\n9",)
+def test_the_history_of_a_host_service_is_taken_as_it_is() -> None:
+    earlier = Turn("Count a.txt", "9 words")
+    assert turns([earlier]) == turns(iter([earlier])) == (earlier,)
+    assert turns(()) == ()
 
 
 @pytest.mark.parametrize(
@@ -194,16 +194,16 @@ def test_many_plans_at_once_in_plain_asyncio() -> None:
 
 
 async def _wait_for(plan: Any) -> None:
-    await asyncio.wait_for(plan, 0.5)
+    await asyncio.wait_for(plan, SOON)
 
 
 async def _timeout(plan: Any) -> None:
-    async with asyncio.timeout(0.5):
+    async with asyncio.timeout(SOON):
         await plan
 
 
 async def _fail_after(plan: Any) -> None:
-    with anyio.fail_after(0.5):
+    with anyio.fail_after(SOON):
         await plan
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from galerne.errors import BadAnswerError, InvalidInputError, RateLimitedError
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest, TokenUsage
+from galerne.messages.facts import Turn
 from galerne.messages.plan import ModelUsage
 from galerne.planner import Planner, task_line
 from galerne.planner.planner import Model
@@ -270,3 +271,13 @@ def test_plain_asyncio_cancellation_and_timeouts() -> None:
         assert waiting.open == 0
 
     asyncio.run(main())
+
+
+async def test_inputs_and_history_reach_the_model() -> None:
+    model = FakeModel([LINES])
+    earlier = [Turn("Count a.txt", "It has 9 words.")]
+    await planner(model).plan("And b.txt?", TOOLS, {"limit": 1000}, earlier)
+    user = model.requests[0].messages[1].content
+    assert "It has 9 words." in user
+    assert '{"limit":1000}' in user
+    assert user.index("Count a.txt") < user.index("And b.txt?")
