@@ -1,7 +1,7 @@
 """Plans on a real bus that are revised, nested, done for lists, given, and reviewed."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -22,25 +22,29 @@ from integration.fleet import Fleet, Member, ScriptedModel, eventually, fleet_on
 pytestmark = pytest.mark.anyio
 
 Doing = Callable[[TaskContext], Awaitable[Any]]
+Text = str | Callable[[], Awaitable[str]]
 
 
 class Author(ScriptedModel):
-    """The planner's model: what it writes for a first plan, a nested one, a revision, an answer."""
+    """The planner's model: what it writes for a first plan, a nested one, a revision, an answer.
 
-    def __init__(self, **texts: Any) -> None:
+    Of several texts one after the other, and the last one from then on.
+    """
+
+    def __init__(self, **texts: Text | Sequence[Text]) -> None:
         super().__init__(self._write)
         self.asked: list[str] = []
-        self._texts = texts
+        self._texts = {
+            occasion: (text,) if isinstance(text, str) or callable(text) else tuple(text)
+            for occasion, text in texts.items()
+        }
 
     async def _write(self, request: ChatRequest) -> str:
         occasion = self._occasion(request)
         self.asked.append(occasion)
-        text = self._texts[occasion]
-        if isinstance(text, list) and not isinstance(text[0], dict):  # one after the other
-            text = text[min(self.asked.count(occasion), len(text)) - 1]
-        if callable(text):
-            text = await text()
-        return text if isinstance(text, str) else lines(*text)
+        texts = self._texts[occasion]
+        one = texts[min(self.asked.count(occasion), len(texts)) - 1]
+        return await one() if callable(one) else one
 
     def _occasion(self, request: ChatRequest) -> str:
         system, user = request.messages[0].content, request.messages[1].content
@@ -91,17 +95,16 @@ async def saying(context: TaskContext) -> Any:
     return f"{context.ready.task.id} of {json.dumps(context.ready.inputs)}"
 
 
-BROKEN = [
+BROKEN: list[dict[str, Any]] = [
     agent_line("1"),
     {"id": "2", "instruction": "broken", "needs": []},
     agent_line("3", "1", "2"),
 ]
+ANOTHER_WAY = {"id": "2", "instruction": "another way"}
 
 
 async def test_a_failure_is_mended_and_nothing_finished_is_done_again(settings: Settings) -> None:
-    author = Author(
-        plan=BROKEN, revision=[[{"id": "2", "instruction": "another way"}]], answer="all [3]"
-    )
+    author = Author(plan=lines(*BROKEN), revision=lines(ANOTHER_WAY), answer="all [3]")
     async with fleet_on(with_revisions(settings)) as fleet:
         await begun(fleet, author, saying)
         assert await result(fleet) == "all [3]"
@@ -130,7 +133,9 @@ async def test_what_is_dropped_is_stopped_where_it_runs_and_taken_from_the_queue
         finally:
             stopped.set()
 
-    author = Author(plan=[*BROKEN, agent_line("4")], revision='{"drop": ["4", "2"]}', answer="so")
+    author = Author(
+        plan=lines(*BROKEN, agent_line("4")), revision='{"drop": ["4", "2"]}', answer="so"
+    )
     async with fleet_on(with_revisions(settings)) as fleet:
         await begun(fleet, author, doing)
         assert await result(fleet) == "so"
@@ -145,7 +150,7 @@ async def test_what_is_dropped_is_stopped_where_it_runs_and_taken_from_the_queue
 async def test_a_planner_killed_in_a_revision_goes_on_with_the_same_one(
     settings: Settings,
 ) -> None:
-    new = [agent_line("5"), {"id": "2", "instruction": "another way"}, agent_line("6", "5")]
+    new = [agent_line("5"), ANOTHER_WAY, agent_line("6", "5")]
     reached = anyio.Event()
 
     async def half() -> str:
@@ -160,8 +165,8 @@ async def test_a_planner_killed_in_a_revision_goes_on_with_the_same_one(
                 on_text(lines(*new[:2]))
             return await super().ask(request, **options)
 
-    dying = Streaming(plan=BROKEN, revision=[half], answer="never")
-    author = Author(plan="never", revision=[new], answer="so")
+    dying = Streaming(plan=lines(*BROKEN), revision=half, answer="never")
+    author = Author(plan="never", revision=lines(*new), answer="so")
     async with fleet_on(with_revisions(settings)) as fleet:
         planner = await begun(fleet, dying, saying)
         with anyio.fail_after(20):
@@ -182,8 +187,8 @@ async def test_a_planner_killed_in_a_revision_goes_on_with_the_same_one(
 
 async def test_an_answer_that_lacks_something_gets_it(settings: Settings) -> None:
     author = Author(
-        plan=[agent_line("1")],
-        revision=[[agent_line("2")]],
+        plan=lines(agent_line("1")),
+        revision=lines(agent_line("2")),
         answer=['{"missing": "nobody counted b.txt"}', "both [1][2], and no [9]"],
     )
     async with fleet_on(with_revisions(settings)) as fleet:
@@ -197,7 +202,7 @@ async def test_an_answer_that_lacks_something_gets_it(settings: Settings) -> Non
 
 async def test_an_answer_fills_the_jobs_schema_or_is_asked_again(settings: Settings) -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-    author = Author(plan=[agent_line("1")], answer=["seven", '{"n": 7}'])
+    author = Author(plan=lines(agent_line("1")), answer=["seven", '{"n": 7}'])
     async with fleet_on(settings) as fleet:
         await begun(fleet, author, saying, output=schema)
         assert await result(fleet) == {"n": 7}
@@ -211,12 +216,12 @@ async def test_a_list_and_a_nested_plan(settings: Settings) -> None:
         return f"{ready.task.id}:{ready.inputs.get('item', '')}"
 
     author = Author(
-        plan=[
+        plan=lines(
             agent_line("1", output={"type": "array"}),
             agent_line("2", foreach={"$ref": "1"}),
             {"id": "3", "kind": "plan", "instruction": "a part", "needs": ["2"]},
-        ],
-        nested=[[agent_line("1", "given-2"), agent_line("2", "1")]],
+        ),
+        nested=lines(agent_line("1", "given-2"), agent_line("2", "1")),
         answer="so",
     )
     async with fleet_on(settings) as fleet:
@@ -246,7 +251,7 @@ async def test_a_bad_plan_is_refused_where_its_user_looks(settings: Settings) ->
 
 @pytest.mark.parametrize("how", ["approve", "edit", "deny"])
 async def test_a_plan_waits_for_its_review(settings: Settings, how: str) -> None:
-    author = Author(plan=[agent_line("1"), agent_line("2")], answer="so")
+    author = Author(plan=lines(agent_line("1"), agent_line("2")), answer="so")
     async with (
         fleet_on(settings) as fleet,
         Client.connect(settings=settings.bus) as client,
@@ -274,8 +279,8 @@ async def test_a_plan_waits_for_its_review(settings: Settings, how: str) -> None
 
 async def test_a_coordinator_killed_at_any_time_changes_nothing(settings: Settings) -> None:
     author = Author(
-        plan=[agent_line("1", foreach=["a", "b"]), *BROKEN[1:2]],
-        revision=[[{"id": "2", "instruction": "another way"}]],
+        plan=lines(agent_line("1", foreach=["a", "b"]), BROKEN[1]),
+        revision=lines(ANOTHER_WAY),
         answer="so",
     )
     async with fleet_on(with_revisions(settings)) as fleet:

@@ -72,7 +72,7 @@ class Worker:
         """Serve until `stop` is set, then finish what is running within the drain time."""
         bus = self._services.bus
         await listen_for_ends(bus, self._concerns, self._stop_job)
-        await listen_for_drops(bus, lambda *key: key in self._in_flight, self._stop_task)
+        await listen_for_drops(bus, self._holds, self._stop_task)
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             tasks.start_soon(self._keep_leases, tasks)
@@ -214,6 +214,9 @@ class Worker:
             if owner == address:
                 flight.job_over = True
                 flight.scope.cancel()
+
+    def _holds(self, address: JobAddress, task: TaskId) -> bool:
+        return (address, task) in self._in_flight
 
     def _stop_task(self, address: JobAddress, task: TaskId) -> None:
         flight = self._in_flight.get((address, task))
