@@ -26,8 +26,8 @@ from galerne.cli.runner import Stopping, run_service
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest, TokenUsage
 from galerne.messages.facts import Lane, PlanEnded, Planned
 from galerne.messages.plan import TaskKind
+from galerne.models.ladder import Ladder, Rung
 from galerne.runtime.coordinator import Coordinator
-from galerne.runtime.ladder import Ladder, Rung
 from galerne.runtime.roles import worker_name
 from galerne.runtime.services import Services
 from galerne.runtime.spool import Spool

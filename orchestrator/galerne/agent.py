@@ -8,8 +8,10 @@ journal instead of being paid for twice.
 """
 
 from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
 from typing import Any, ClassVar, Protocol
 
+from galerne.errors import InvalidSettingsError
 from galerne.messages.chat import ChatReply, ChatRequest
 from galerne.messages.facts import AnyFact, Lane, Moved, Planned, Ready
 from galerne.messages.ids import JobId, TenantId
@@ -75,3 +77,24 @@ class Agent(Protocol):
     async def run(self, context: TaskContext) -> Any:
         """Do the task and return its value (JSON). Raise a GalerneError to fail it."""
         ...
+
+
+def load_agents(lane: Lane) -> dict[str, Agent]:
+    """The installed agents (entry-point group `galerne.agents`) of a lane, by kind of task.
+
+    Raises InvalidSettingsError where two want the same kind, or none is there.
+    """
+    agents: dict[str, Agent] = {}
+    for entry in sorted(entry_points(group="galerne.agents"), key=lambda entry: entry.name):
+        agent: Agent = entry.load()()
+        if agent.lane != lane:
+            continue
+        for kind in agent.kinds:
+            if kind in agents:
+                raise InvalidSettingsError(
+                    f"two installed agents want {kind!r} tasks: {entry.name}"
+                )
+            agents[kind] = agent
+    if not agents:
+        raise InvalidSettingsError(f"no installed agent serves the lane {lane!r}")
+    return agents

@@ -46,8 +46,8 @@ from galerne.messages.plan import TaskKind, TaskSpec
 from galerne.messages.requests import Cancel, Command, Decide, Submit
 from galerne.messages.subjects import JobAddress
 from galerne.messages.tools import ToolResult
+from galerne.models.ladder import Ladder, Model, Rung
 from galerne.runtime.coordinator import Coordinator
-from galerne.runtime.ladder import Ladder, Model, Rung
 from galerne.runtime.services import Services
 from galerne.runtime.spool import Spool
 from galerne.runtime.tool_caller import ToolCaller

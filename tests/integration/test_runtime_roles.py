@@ -11,12 +11,13 @@ import anyio
 import msgspec
 import pytest
 
+from galerne.agent import load_agents
 from galerne.bus.connection import Bus, connect
 from galerne.errors import UnavailableError
 from galerne.messages.facts import Ended
 from galerne.models.standin import StandIn, StandInSettings
 from galerne.runtime import roles
-from galerne.runtime.roles import ROLES, Role, load_agents, serve, worker_name
+from galerne.runtime.roles import ROLES, Role, serve, worker_name
 from galerne.settings import BusSettings, RoleSettings, Settings, ToolSettings
 from integration.fleet import PATIENCE, fleet_on
 

@@ -10,8 +10,8 @@ from rich.text import Text
 from galerne.cli.text import count_text, money_text, one_line, seconds_text
 from galerne.core.budget import Prices
 from galerne.models.catalogue import load_setting
+from galerne.models.rungs import places
 from galerne.planner import Bounds, Costs, Estimate, TaskEstimate, costs_of
-from galerne.runtime.rungs import places
 from galerne.settings import Settings
 
 _NO_USEFUL = 1e9

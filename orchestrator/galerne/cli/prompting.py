@@ -25,8 +25,8 @@ from galerne.cli.questions import (
 )
 from galerne.cli.screen import Screen
 from galerne.client import Job
-from galerne.client.asking import Word
 from galerne.core.asks import AskKey
+from galerne.core.open_question import Word
 from galerne.core.view import JobView
 from galerne.errors import GalerneError, InvalidInputError
 from galerne.messages.facts import Asked, Question, Verdict

@@ -15,11 +15,11 @@ from galerne.cli.spending import models_text
 from galerne.cli.text import how_text, one_line, partial_text, result_text
 from galerne.client import Client, Job
 from galerne.client.blobs import stand_ins
-from galerne.client.request import build, encoded, new_job_id
 from galerne.core.asks import EVERY_EFFECT
 from galerne.core.view import JobView
 from galerne.messages.facts import Priority
 from galerne.messages.plan import Budget, TaskSpec
+from galerne.request import build, encoded, new_job_id
 from galerne.settings import Settings
 
 

@@ -4,7 +4,6 @@ A client needs a NATS connection and nothing else of the fleet. What it says abo
 comes from the job's log; what it sends goes to a work queue and is durable once it is accepted.
 """
 
-from galerne.client.asking import OpenQuestion
 from galerne.client.connection import Client
 from galerne.client.events import JobEvent, JobEvents
 from galerne.client.export import Recording, read_export
@@ -12,6 +11,7 @@ from galerne.client.job import Job
 from galerne.client.quarantine import Quarantine, QuarantineEntry, QuarantineRecord
 from galerne.client.sessions import Session, SessionSummary
 from galerne.client.summary import JobSummary
+from galerne.core.open_question import OpenQuestion
 
 __all__ = [
     "Client",

@@ -8,7 +8,6 @@ Everything is read from the log; a word that would be refused is never sent.
 
 import secrets
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 import anyio
 import msgspec
@@ -18,6 +17,7 @@ from galerne.bus.log import FactLog, Record
 from galerne.client.events import readable
 from galerne.client.patience import patiently
 from galerne.core.asks import Asks, call_name, latest, parse_call
+from galerne.core.open_question import OpenQuestion, Word, open_question
 from galerne.core.words import check_word
 from galerne.errors import (
     DeadlineError,
@@ -27,8 +27,8 @@ from galerne.errors import (
     TooLargeError,
 )
 from galerne.messages.codec import encode
-from galerne.messages.facts import Asked, Decided, Ended, Question, Verdict
-from galerne.messages.ids import JobId, TenantId
+from galerne.messages.facts import Asked, Decided, Ended
+from galerne.messages.ids import TenantId
 from galerne.messages.requests import Decide
 from galerne.messages.subjects import JobAddress
 
@@ -40,52 +40,6 @@ _LISTED = 8
 """Open questions that an error names."""
 _HEADERS = 200
 """Bytes of a message beside its data, at most."""
-
-
-class OpenQuestion(msgspec.Struct, frozen=True, kw_only=True):
-    """A question that waits for a person. `job` and `call` name it; `what` says what is asked.
-
-    `approval`: may `tool` be called with `arguments` (None: may the task start)? `doubt`: has the
-    effect of that call happened? `question`: what is the answer, of the JSON Schema `output` (None:
-    any)? `review`: is the plan in `arguments` to be carried out? `hash` is what an approval is
-    bound to. `at` and `until` are Unix seconds; after `until` nobody may answer any more (None:
-    there is no hurry).
-    """
-
-    job: JobId
-    call: str
-    what: Question
-    question: str
-    tool: str | None
-    arguments: dict[str, Any] | None
-    output: dict[str, Any] | None
-    hash: str | None
-    at: float
-    until: float | None
-
-
-class Word(NamedTuple):
-    """What a person says."""
-
-    verdict: Verdict
-    value: Any = None
-    why: str = ""
-    by: str = ""
-
-
-def open_question(job: JobId, ask: Asked) -> OpenQuestion:
-    return OpenQuestion(
-        job=job,
-        call=call_name(ask.task, ask.n),
-        what=ask.what,
-        question=ask.question,
-        tool=ask.tool,
-        arguments=ask.arguments,
-        output=ask.output,
-        hash=ask.hash,
-        at=ask.at,
-        until=ask.until,
-    )
 
 
 async def open_of_tenant(bus: Bus, tenant: TenantId) -> list[OpenQuestion]:

@@ -17,17 +17,17 @@ import msgspec
 
 from galerne.bus.connection import Bus, connect
 from galerne.bus.log import FactLog
-from galerne.client.asking import OpenQuestion, open_of_tenant
+from galerne.client.asking import open_of_tenant
 from galerne.client.blobs import stand_ins, uploaded
 from galerne.client.job import Job
 from galerne.client.patience import patiently
 from galerne.client.purge import purge_ended
 from galerne.client.quarantine import Quarantine
-from galerne.client.request import build, deadline_of, encoded, job_id
 from galerne.client.served import served_tools
 from galerne.client.sessions import Session, SessionSummary
 from galerne.client.sessions import summaries as session_summaries
 from galerne.client.summary import JobSummary, summaries
+from galerne.core.open_question import OpenQuestion
 from galerne.errors import (
     BusyError,
     InvalidInputError,
@@ -39,6 +39,7 @@ from galerne.messages.facts import Priority
 from galerne.messages.ids import DEFAULT_TENANT, JobId, TenantId, check_id
 from galerne.messages.plan import Budget
 from galerne.messages.tools import ToolSpec
+from galerne.request import build, deadline_of, encoded, job_id
 from galerne.settings import BusSettings, without_login
 
 _LOOK = 1.0

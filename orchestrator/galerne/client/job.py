@@ -15,15 +15,17 @@ from galerne.bus.connection import Bus
 from galerne.bus.job_blobs import JobBlobs
 from galerne.bus.log import FactLog
 from galerne.client import queued
-from galerne.client.asking import OpenQuestion, Word, decide, open_question
+from galerne.client.asking import decide
 from galerne.client.blobs import received
 from galerne.client.events import JobEvents, readable
 from galerne.client.export import export_lines
 from galerne.client.patience import patiently
 from galerne.client.purge import purge_job
 from galerne.core.asks import call_name
+from galerne.core.failure import failure
 from galerne.core.fold import fold
 from galerne.core.given import REVIEW, given_tasks
+from galerne.core.open_question import OpenQuestion, Word, open_question
 from galerne.core.state import JobState
 from galerne.core.view import JobView, view
 from galerne.errors import JobFailedError, NotFoundError, PermanentError, UnavailableError
@@ -31,7 +33,6 @@ from galerne.messages.blobs import to_blob
 from galerne.messages.codec import encode
 from galerne.messages.facts import Decided, Ended, Verdict
 from galerne.messages.ids import JobId, TaskId, TenantId
-from galerne.messages.plan import Usage
 from galerne.messages.requests import Cancel, Submit
 from galerne.tools import BlobFile
 
@@ -107,7 +108,7 @@ class Job:
         """
         ended = await self.wait()
         if ended.status != "succeeded":
-            raise JobFailedError(failure(self.id, ended))
+            raise JobFailedError(failure(f"job {self.id}", ended, "(await job.view()).result"))
         return received(self._bus, self.tenant, self.id, ended.result)
 
     async def output(self, task: str | None = None) -> Any:
@@ -235,23 +236,3 @@ class Job:
 
     def _existence(self) -> Callable[[], Awaitable[Submit | None]] | None:
         return None if self._accepted else self._require
-
-
-def failure(job: str, ended: Ended) -> str:
-    """One line: how the job ended, and what it has spent and kept where it ran out."""
-    why = ended.error or "no reason given"
-    match ended.status:
-        case "budget_exhausted" | "deadline_exceeded" as status:
-            what = "ran out of its budget" if status == "budget_exhausted" else "ran out of time"
-            return (
-                f"job {job} {what}: {why} (spent: {_spent(ended.usage)}); what it has found is in"
-                " `(await job.view()).result`"
-            )
-        case "cancelled":
-            return f"job {job} was cancelled: {why}"
-        case status:
-            return f"job {job} {status}: {why}"
-
-
-def _spent(usage: Usage) -> str:
-    return f"{usage.model_calls} model calls, {usage.tokens} tokens, ${usage.usd:.4f}"

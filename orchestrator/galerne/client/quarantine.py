@@ -20,7 +20,6 @@ from galerne.bus.connection import Bus
 from galerne.bus.log import FactLog
 from galerne.bus.store import unix_time
 from galerne.client.patience import patiently, shown
-from galerne.client.request import build, job_id
 from galerne.errors import (
     InvalidInputError,
     InvalidMessageError,
@@ -31,6 +30,7 @@ from galerne.errors import (
 )
 from galerne.messages.codec import decode_command, decode_quarantined, decode_submit
 from galerne.messages.ids import JobId, TenantId, check_id
+from galerne.request import build, job_id
 
 _INSTEAD = {
     "task": "lanes are filled from the log alone: submit its job again under another id",

@@ -17,12 +17,20 @@ from collections.abc import Callable
 
 import msgspec
 
-from galerne.errors import InvalidInputError
+from galerne.errors import InvalidInputError, ModelError, RateLimitedError, UnavailableError
+from galerne.messages.chat import ChatRequest
+from galerne.messages.codec import encode
 from galerne.messages.facts import Accounted, Hold
 from galerne.messages.ids import TaskId
 from galerne.messages.plan import Budget
 
 MILLION = 1_000_000
+FREE = (UnavailableError, RateLimitedError, ModelError)
+"""The back end was not there, or refused: nobody charges for that."""
+LONGEST_CALL = 600.0
+"""Seconds after which a reservation that nobody settled is its dead worker's, and stays spent."""
+TEMPLATE = 16
+"""Tokens that a back end's template adds to a message, at most."""
 
 
 class Prices(msgspec.Struct, frozen=True):
@@ -62,6 +70,14 @@ class Exhausted(msgspec.Struct, frozen=True):
 def hold_name(task: TaskId, n: int, attempt: int) -> str:
     """What a reservation is called in `Accounted.held`."""
     return f"{task}.{n}.{attempt}"
+
+
+def hold_of(request: ChatRequest, prices: Prices, now: float) -> Hold:
+    """The most that a call can cost: no token is shorter than a byte."""
+    size = len(encode(request.messages)) + len(encode(request.tools))
+    prompt = size + TEMPLATE * (len(request.messages) + len(request.tools))
+    answer = request.max_tokens or prices.max_tokens
+    return Hold(prompt + answer, prices.cost(prompt, answer), now + LONGEST_CALL)
 
 
 def reserve(

@@ -17,6 +17,7 @@ from galerne.core.budget import (
     Wait,
     forfeit,
     hold_name,
+    hold_of,
     release,
     reserve,
     settle,
@@ -25,8 +26,7 @@ from galerne.core.budget import (
 from galerne.errors import BudgetExhaustedError, BusyError, TransientError
 from galerne.logs import get_logger
 from galerne.messages.chat import ChatRequest
-from galerne.messages.codec import encode
-from galerne.messages.facts import Accounted, Hold
+from galerne.messages.facts import Accounted
 from galerne.messages.ids import TaskId
 from galerne.messages.plan import Budget
 from galerne.messages.subjects import JobAddress
@@ -35,16 +35,12 @@ from galerne.runtime.services import Services
 log = get_logger("galerne.runtime.account")
 
 ENTRY = "account"
-LONGEST_CALL = 600.0
-"""Seconds after which a reservation that nobody settled is its dead worker's, and stays spent."""
 LAST_ENTRY = 5.0
 """Seconds that a settlement may take, also when its attempt is stopped."""
 LOOK_AGAIN = 0.3
 """Seconds between two looks at an account that others hold the rest of."""
 LONGEST_WAIT = 5.0
 """Seconds of that before the task gives its place to others, who may be those that hold it."""
-TEMPLATE = 16
-"""Tokens that a back end's template adds to a message, at most."""
 
 
 class Account:
@@ -86,7 +82,7 @@ class Account:
                 await self._append(spent, sequence)
                 continue
             now = self._services.clock()
-            hold = self._hold(request, prices, now)
+            hold = hold_of(request, prices, now)
             match reserve(entry, self._budget, self._name(n), hold, now):
                 case Accounted() as wanted:
                     if wanted is entry or await self._append(wanted, sequence):
@@ -123,14 +119,6 @@ class Account:
 
     def _name(self, n: int) -> str:
         return hold_name(self._task, n, self._attempt)
-
-    @staticmethod
-    def _hold(request: ChatRequest, prices: Prices, now: float) -> Hold:
-        """The most that a call can cost: no token is shorter than a byte."""
-        size = len(encode(request.messages)) + len(encode(request.tools))
-        prompt = size + TEMPLATE * (len(request.messages) + len(request.tools))
-        answer = request.max_tokens or prices.max_tokens
-        return Hold(prompt + answer, prices.cost(prompt, answer), now + LONGEST_CALL)
 
     async def _change(self, change: Callable[[Accounted], Accounted]) -> None:
         with anyio.move_on_after(LAST_ENTRY, shield=True):

@@ -9,15 +9,14 @@ A whole reference (`{"$ref": "2"}`) hands the blob on, unread; the tool worker r
 tool's parameter wants the value itself.
 """
 
-from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import msgspec
 
 from galerne.bus.connection import Bus
 from galerne.bus.job_blobs import JobBlobs
-from galerne.core.refs import REF, references
+from galerne.core.looked_into import looked_into
 from galerne.errors import PermanentError, TransientError
 from galerne.logs import get_logger
 from galerne.messages.blobs import describe, find_blobs, is_blob, is_value, to_blob, to_value
@@ -112,25 +111,6 @@ class LargeValues:
             if is_blob(value) and is_value(blob := to_blob(value)):
                 inputs[task] = await self.of(address).value_of(blob)
         return msgspec.structs.replace(ready, inputs=inputs)
-
-
-def looked_into(args: Any) -> set[str]:
-    """The tasks whose values have to be known to resolve the references in `args`.
-
-    A whole reference passes a value on as it stands and needs none.
-    """
-    match args:
-        case {"$ref": _}:
-            return {one.task for one in references({REF: args[REF]}) if one.path}
-        case dict():
-            fields = cast("dict[str, Any]", args)
-            return {task for inner in fields.values() for task in looked_into(inner)}
-        case list():
-            return {task for inner in cast("Sequence[Any]", args) for task in looked_into(inner)}
-        case str():
-            return {one.task for one in references(args)}
-        case _:
-            return set()
 
 
 def _size(value: Any) -> int:

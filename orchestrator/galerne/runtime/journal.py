@@ -93,11 +93,3 @@ class Journal:
             step = stands
         self._steps[step.n] = step
         return step
-
-
-def diverged(n: int) -> str:
-    """The failure of an agent whose replay asks for something else than the journal holds."""
-    return (
-        f"step {n} is another one than the journal holds: the agent's code has changed while the"
-        " task was running"
-    )

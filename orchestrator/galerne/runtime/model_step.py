@@ -10,30 +10,24 @@ import contextlib
 from collections.abc import Callable
 from functools import partial
 
-from galerne.core.budget import Prices
+from galerne.core.budget import FREE, Prices
+from galerne.core.steps import model_step, reply_of
 from galerne.errors import (
     BudgetExhaustedError,
     GalerneError,
-    ModelError,
-    PermanentError,
-    RateLimitedError,
-    UnavailableError,
 )
 from galerne.faults import reach
 from galerne.messages.chat import ChatReply, ChatRequest
 from galerne.messages.codec import encode
-from galerne.messages.facts import ModelStep, Ready, Step
+from galerne.messages.facts import ModelStep, Ready
 from galerne.messages.live import Delta
 from galerne.messages.subjects import JobAddress
 from galerne.models.pacing.call import call_of
 from galerne.runtime.account import Account
-from galerne.runtime.journal import Journal, diverged
+from galerne.runtime.journal import Journal
 from galerne.runtime.lease import Lease
 from galerne.runtime.moves import Moves
 from galerne.runtime.services import Services
-
-FREE = (UnavailableError, RateLimitedError, ModelError)
-"""The back end was not there, or refused: nobody charges for that."""
 
 OnText = Callable[[str], None]
 
@@ -69,7 +63,7 @@ class ModelSteps:
         known = self._journal.step(n)
         if known is None:
             return await self._ask(n, request, on_text)
-        reply = _reply_of(n, known)
+        reply = reply_of(n, known)
         if on_text is not None and reply.message.content:
             on_text(reply.message.content)
         return reply
@@ -95,25 +89,11 @@ class ModelSteps:
                     await self._account.forfeit(n)
                 raise
         self._lease.back_end_answered()
-        usage = reply.usage
-        step = ModelStep(
-            task=self._task,
-            n=n,
-            message=reply.message,
-            model=reply.model,
-            finish=reply.finish,
-            usage=usage,
-            response_id=reply.id,
-            latency_s=round(self._services.clock() - started, 4),
-            usd=rung.prices.cost(usage.prompt_tokens, usage.completion_tokens),
-            input_price=rung.prices.input,
-            output_price=rung.prices.output,
-            complaint=reply.complaint,
-            notices=reply.notices,
-        )
+        latency = self._services.clock() - started
+        step = model_step(self._task, n, reply, rung.prices, latency)
         stands = await self._journal.add_paid(step)
-        await self._account.settle(n, usage.prompt_tokens + usage.completion_tokens, step.usd)
-        return _reply_of(n, stands)
+        await self._account.settle(n, *_paid_for(step))
+        return reply_of(n, stands)
 
     async def _reserve(self, n: int, request: ChatRequest, prices: Prices) -> None:
         """Make sure of the lease and of the money. Raises what keeps the call from being made."""
@@ -129,9 +109,7 @@ class ModelSteps:
 
     def _paid(self, n: int) -> tuple[int, float] | None:
         step = self._journal.step(n)
-        if not isinstance(step, ModelStep):
-            return None
-        return step.usage.prompt_tokens + step.usage.completion_tokens, step.usd
+        return _paid_for(step) if isinstance(step, ModelStep) else None
 
     # what is being said, for whoever watches
 
@@ -144,15 +122,6 @@ class ModelSteps:
             bus.post(subject, encode(delta))
 
 
-def _reply_of(n: int, step: Step) -> ChatReply:
-    if not isinstance(step, ModelStep):
-        raise PermanentError(diverged(n))
-    return ChatReply(
-        message=step.message,
-        model=step.model,
-        finish=step.finish,
-        usage=step.usage,
-        id=step.response_id,
-        complaint=step.complaint,
-        notices=step.notices,
-    )
+def _paid_for(step: ModelStep) -> tuple[int, float]:
+    """Tokens and US dollars."""
+    return step.usage.prompt_tokens + step.usage.completion_tokens, step.usd

@@ -13,7 +13,7 @@ from galerne.logs import get_logger
 from galerne.messages.facts import Moved
 from galerne.messages.ids import TaskId
 from galerne.messages.subjects import JobAddress
-from galerne.runtime.ladder import Rung
+from galerne.models.ladder import Rung
 from galerne.runtime.lease import Lease
 from galerne.runtime.services import Services
 

@@ -43,8 +43,8 @@ from galerne.messages.planning import (
     PlanTask,
     PlanWorking,
 )
+from galerne.models.ladder import Rung
 from galerne.planner import Planner, PlanStream
-from galerne.runtime.ladder import Rung
 from galerne.runtime.services import Services
 from galerne.settings import Settings
 

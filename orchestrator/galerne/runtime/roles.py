@@ -8,28 +8,27 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib.metadata import entry_points
 from typing import Any, Literal
 
 import anyio
 import structlog
 
-from galerne.agent import Agent
+from galerne.agent import load_agents
 from galerne.bus.background import background
 from galerne.bus.connection import Bus, connect
 from galerne.bus.pacing import PaceBoard
 from galerne.bus.store import write_once
 from galerne.bus.topology import provision
 from galerne.core.budget import Prices
-from galerne.errors import InvalidSettingsError, PermanentError, UnavailableError
+from galerne.errors import PermanentError, UnavailableError
 from galerne.logs import get_logger
 from galerne.messages.facts import Lane
 from galerne.models import open_model
 from galerne.models.catalogue import load_setting
+from galerne.models.ladder import Ladder, Rung
+from galerne.models.rungs import rungs_above, rungs_longer
 from galerne.runtime.coordinator import Coordinator
-from galerne.runtime.ladder import Ladder, Rung
 from galerne.runtime.plan_service import PlanService
-from galerne.runtime.rungs import rungs_above, rungs_longer
 from galerne.runtime.services import Services
 from galerne.runtime.spool import Spool, Spooled, replay, spool_folder
 from galerne.runtime.tool_caller import ToolCaller
@@ -83,27 +82,6 @@ async def _serve(
                 worker = Worker(me, role, load_agents(role), services, settings.worker)
                 async with _plans(bus, me, settings, role, services, stop):
                     await worker.run(stop, started)
-
-
-def load_agents(lane: Lane) -> dict[str, Agent]:
-    """The installed agents (entry-point group `galerne.agents`) of a lane, by kind of task.
-
-    Raises InvalidSettingsError where two want the same kind, or none is there.
-    """
-    agents: dict[str, Agent] = {}
-    for entry in sorted(entry_points(group="galerne.agents"), key=lambda entry: entry.name):
-        agent: Agent = entry.load()()
-        if agent.lane != lane:
-            continue
-        for kind in agent.kinds:
-            if kind in agents:
-                raise InvalidSettingsError(
-                    f"two installed agents want {kind!r} tasks: {entry.name}"
-                )
-            agents[kind] = agent
-    if not agents:
-        raise InvalidSettingsError(f"no installed agent serves the lane {lane!r}")
-    return agents
 
 
 @asynccontextmanager

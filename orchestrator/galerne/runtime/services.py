@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from galerne.bus.connection import Bus
 from galerne.bus.log import FactLog
+from galerne.models.ladder import Ladder
 from galerne.runtime.blobs import LargeValues
-from galerne.runtime.ladder import Ladder
 from galerne.runtime.spool import Spool
 from galerne.runtime.tool_caller import ToolCaller
 from galerne.runtime.tool_directory import ToolDirectory

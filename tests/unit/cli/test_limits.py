@@ -10,13 +10,13 @@ from galerne.cli.limits import budget_of, deadline, limits
 from galerne.cli.parsing import duration
 from galerne.cli.spending import limits_text
 from galerne.cli.text import money_text, partial_text
-from galerne.client.job import failure
-from galerne.client.request import build, deadline_of
+from galerne.core.failure import failure
 from galerne.core.view import JobView
 from galerne.errors import InvalidInputError
 from galerne.messages.facts import Accounted, Ended
 from galerne.messages.ids import JobId
 from galerne.messages.plan import Budget, ModelUsage, Usage
+from galerne.request import build, deadline_of
 
 
 def test_flags_become_a_budget() -> None:
@@ -112,7 +112,7 @@ def test_what_ran_out_says_what_was_spent_and_what_there_is() -> None:
         error="5 calls are used up",
         result={"results": {"1": "42 words", "2": {"a": 1}}},
     )
-    assert failure("j", ended) == (
+    assert failure("job j", ended, "(await job.view()).result") == (
         "job j ran out of its budget: 5 calls are used up (spent: 5 model calls, 812 tokens,"
         " $0.0031); what it has found is in `(await job.view()).result`"
     )

@@ -7,8 +7,8 @@ import pytest
 from galerne.cli.prompting import word_of
 from galerne.cli.questions import asked_text, decided_text, listing, settle_text, value_of
 from galerne.client import OpenQuestion
-from galerne.client.asking import Word, open_question
 from galerne.core.asks import VERDICTS
+from galerne.core.open_question import Word, open_question
 from galerne.errors import InvalidInputError
 from galerne.messages.facts import Asked, Decided, Question, Verdict
 from galerne.messages.ids import JobId, TaskId

@@ -9,10 +9,10 @@ from galerne.bus.log import FactLog
 from galerne.cli.main import main
 from galerne.client import Client
 from galerne.client.queued import require
-from galerne.client.request import build
 from galerne.errors import InvalidInputError, NotFoundError
 from galerne.messages.ids import JobId, TenantId
 from galerne.messages.subjects import Subjects
+from galerne.request import build
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

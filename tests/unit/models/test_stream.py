@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from galerne.core.budget import FREE
 from galerne.errors import (
     BadAnswerError,
     GalerneError,
@@ -18,7 +19,6 @@ from galerne.messages.chat import ChatReply, TokenUsage, ToolCall
 from galerne.models.endpoint import Endpoint
 from galerne.models.reply import plain_reply
 from galerne.models.stream import ReplyStream
-from galerne.runtime.model_step import FREE
 from galerne.settings import RoleSettings
 
 ENDPOINT = Endpoint(RoleSettings(endpoint="http://models.test", model="mistral-7b"))

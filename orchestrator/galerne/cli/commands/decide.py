@@ -12,7 +12,7 @@ from galerne.cli.parsing import Parser, Subparsers
 
 if TYPE_CHECKING:
     from galerne.client import Job
-    from galerne.client.asking import Word
+    from galerne.core.open_question import Word
     from galerne.settings import Settings
 
 
@@ -109,7 +109,7 @@ async def _decide(flags: argparse.Namespace, settings: "Settings") -> int:
 
 async def _word(flags: argparse.Namespace, job: "Job") -> "Word":
     from galerne.cli.questions import me
-    from galerne.client.asking import Word
+    from galerne.core.open_question import Word
 
     match flags.verdict:
         case "answered":

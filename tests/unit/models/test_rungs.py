@@ -8,10 +8,10 @@ from galerne.core.budget import Prices
 from galerne.errors import UnavailableError
 from galerne.models import open_model
 from galerne.models.catalogue import load
+from galerne.models.ladder import Ladder, Model, Rung
+from galerne.models.rungs import longer_places, places, rungs_above
 from galerne.models.served import served_name
 from galerne.models.standin import StandIn
-from galerne.runtime.ladder import Ladder, Model, Rung
-from galerne.runtime.rungs import longer_places, places, rungs_above
 from galerne.settings import ModelsSettings, RoleSettings, RungSettings, Settings
 
 pytestmark = pytest.mark.anyio

@@ -13,7 +13,7 @@ from galerne.errors import UnavailableError
 from galerne.logs import get_logger
 from galerne.messages.chat import ChatReply, ChatRequest
 
-log = get_logger("galerne.runtime.ladder")
+log = get_logger("galerne.models.ladder")
 
 
 class Model(Protocol):

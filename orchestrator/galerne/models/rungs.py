@@ -23,15 +23,15 @@ from galerne.core.budget import Prices
 from galerne.core.ladder import order
 from galerne.errors import GalerneError, InvalidSettingsError
 from galerne.logs import get_logger
-from galerne.models import ModelPool, open_model
 from galerne.models.catalogue import Catalogue
 from galerne.models.endpoint import Endpoint, addresses
+from galerne.models.ladder import Rung
 from galerne.models.pacing.board import Board
+from galerne.models.pool import ModelPool, open_model
 from galerne.models.served import served_name
-from galerne.runtime.ladder import Rung
 from galerne.settings import RoleSettings, RungSettings, Settings
 
-log = get_logger("galerne.runtime.rungs")
+log = get_logger("galerne.models.rungs")
 
 LOOK = 2.0
 """Seconds for a server to say which models it has."""
