@@ -11,7 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from galerne.client import Client, Job, JobEvent, JobSummary, OpenQuestion
+    from galerne.client import Client, Job, JobEvent, JobSummary
+    from galerne.core.open_question import OpenQuestion, Word
     from galerne.errors import (
         BusyError,
         GalerneError,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         TransientError,
         UnavailableError,
     )
+    from galerne.local import RunFailedError, RunResult, run, run_sync
     from galerne.messages.facts import Turn
     from galerne.messages.plan import Budget
     from galerne.planner import Plan, Planner
@@ -33,11 +35,16 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "run",
+    "run_sync",
+    "RunResult",
+    "RunFailedError",
     "Client",
     "Job",
     "JobEvent",
     "JobSummary",
     "OpenQuestion",
+    "Word",
     "Budget",
     "Planner",
     "Plan",
@@ -61,11 +68,16 @@ __all__ = [
 ]
 
 _HOMES = {
+    "run": "galerne.local",
+    "run_sync": "galerne.local",
+    "RunResult": "galerne.local",
+    "RunFailedError": "galerne.local",
     "Client": "galerne.client",
     "Job": "galerne.client",
     "JobEvent": "galerne.client",
     "JobSummary": "galerne.client",
-    "OpenQuestion": "galerne.client",
+    "OpenQuestion": "galerne.core.open_question",
+    "Word": "galerne.core.open_question",
     "Budget": "galerne.messages.plan",
     "Planner": "galerne.planner",
     "Plan": "galerne.planner",

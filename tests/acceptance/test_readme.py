@@ -66,9 +66,9 @@ def with_addresses_of(running: Running, text: str) -> str:
 
 
 async def test_the_python_of_the_page_runs(tmp_path: Path) -> None:
-    assert [block.label for block in PYTHON] == ["", "", "", "tool"]
+    assert [block.label for block in PYTHON] == ["", "", "", "", "leave", "tool"]
     async with fleet(tmp_path, ROLES, root=ROOT) as running:
-        client, controls, planner, tool = [
+        client, controls, planner, in_process, leave, tool = [
             await run(sys.executable, "-c", with_addresses_of(running, block.text))
             for block in PYTHON
         ]
@@ -84,7 +84,9 @@ async def test_the_python_of_the_page_runs(tmp_path: Path) -> None:
         ["2", "agent"],
         ["3", "agent"],
     ]
-    assert tool == ""
+    assert answer in in_process
+    assert "<succeeded: 5 tasks, " in in_process
+    assert leave == tool == ""
 
 
 async def test_the_tool_of_the_page_is_found_and_described(tmp_path: Path) -> None:
@@ -110,6 +112,7 @@ async def test_an_example_runs(example: Path, tmp_path: Path) -> None:
             "GALERNE_SERVER": running.server,
             "GALERNE_PLANNER_ENDPOINT": running.endpoint,
             "GALERNE_PLANNER_MODEL": "mixtral-8x22b",
+            "GALERNE_EXECUTOR_ENDPOINT": running.endpoint,
         }
         said = await run(sys.executable, example, variables=variables)
     match example.stem:
@@ -118,6 +121,9 @@ async def test_an_example_runs(example: Path, tmp_path: Path) -> None:
         case "plan_only":
             assert "19 * 23 is 437.0" in said
             assert "6 * 7 is 42.0" in said
+        case "in_process":
+            assert f"README.md has {len(TEXT.split())} words." in said
+            assert re.search(r"^answer +succeeded", said, re.MULTILINE)
         case "raw_nats":
             assert '"status": "succeeded"' in said
             assert "437" in said

@@ -15,7 +15,7 @@ from galerne.messages.facts import AnyFact, Ended, Moved, PlanEnded, Planned, Re
 from galerne.messages.ids import DEFAULT_TENANT, TenantId
 from galerne.messages.sessions import Said
 from galerne.messages.subjects import JobAddress
-from galerne.runtime.roles import load_agents
+from galerne.agent import load_agents
 from galerne.settings import Settings
 from integration.fleet import Fleet, agent, echoing, fleet_on, silence, task, until
 

@@ -1,0 +1,66 @@
+"""What all tasks of one run share: the job, its facts, its models, agents and tools."""
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import anyio
+
+from galerne.agent import Agent
+from galerne.core.rules import Rules
+from galerne.errors import InvalidSettingsError
+from galerne.local.blobs import MemoryBlobs
+from galerne.local.log import LocalLog
+from galerne.messages.facts import JobSpec, Lane, Ready
+from galerne.messages.ids import TaskId
+from galerne.models.ladder import Ladder
+from galerne.settings import Settings, retry_policies
+from galerne.tools import AnyTool
+
+ME: Final = "in-process"
+"""Who claims the tasks, and writes their outcomes."""
+
+OnText = Callable[[TaskId, str], None]
+
+
+class Work:
+    """One run's. `clock` gives Unix seconds, `jitter` a number from 0 to 1."""
+
+    def __init__(
+        self,
+        job: JobSpec,
+        log: LocalLog,
+        settings: Settings,
+        *,
+        ladders: Mapping[Lane, Ladder],
+        agents: Mapping[Lane, Mapping[str, Agent]],
+        tools: Mapping[str, AnyTool],
+        blobs: MemoryBlobs,
+        on_text: OnText,
+        clock: Callable[[], float],
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        worker = settings.worker
+        self.job = job
+        self.log = log
+        self.settings = settings
+        self.ladders = ladders
+        self.tools = dict(sorted(tools.items()))
+        self.blobs = blobs
+        self.on_text = on_text
+        self.clock = clock
+        self.jitter = jitter
+        self.rules = Rules(max_attempts=worker.max_attempts, ask_timeout=worker.ask_timeout)
+        self.policies = retry_policies(worker)
+        self.tool_slots = anyio.CapacityLimiter(settings.tools.concurrency)
+        self.slots = {lane: anyio.CapacityLimiter(worker.concurrency) for lane in ladders}
+        self._agents = agents
+
+    def agent_of(self, ready: Ready) -> Agent:
+        """Raises InvalidSettingsError where no installed agent does such tasks."""
+        agent = self._agents[ready.lane].get(ready.task.kind)
+        if agent is None:
+            raise InvalidSettingsError(
+                f"no installed agent does {ready.task.kind!r} tasks in the lane {ready.lane!r}"
+            )
+        return agent
