@@ -75,7 +75,7 @@ class ModelTurns:
                 raise
         self._on_answer()
         step = model_step(self._task, n, reply, rung.prices, clock() - started)
-        self._work.log.write(step)
+        self._work.add_step(step)
         self._account.settle(step)
         return reply
 

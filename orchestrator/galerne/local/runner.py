@@ -13,7 +13,6 @@ import anyio
 import msgspec
 
 from galerne.core.claims import GiveUp, Take, excuse, judge_claim, park
-from galerne.core.usage import step_usage
 from galerne.errors import GalerneError, InvalidInputError, ParkedError, TransientError
 from galerne.local.attempt import Attempt
 from galerne.local.work import ME, Work
@@ -21,7 +20,7 @@ from galerne.logs import get_logger
 from galerne.messages.codec import encode
 from galerne.messages.facts import Claimed, Done, Ready
 from galerne.messages.ids import TaskId
-from galerne.messages.plan import Failed, Outcome, Succeeded, Usage
+from galerne.messages.plan import Failed, Outcome, Succeeded
 from galerne.retry import AWAY, policy_for
 
 log = get_logger("galerne.local")
@@ -129,11 +128,7 @@ class Runner:
         self._work.log.write(msgspec.structs.replace(claim, until=0.0, note=note))
 
     def _commit(self, task: TaskId, outcome: Outcome, attempt: int) -> None:
-        usage = Usage()
-        for (owner, _), step in self._work.log.state.steps.items():
-            if owner == task:
-                usage = usage.plus(step_usage(step))
-        now = self._work.clock()
+        usage, now = self._work.usage_of(task), self._work.clock()
         self._work.log.write(
             Done(task=task, outcome=outcome, usage=usage, by=ME, attempt=attempt, at=now)
         )

@@ -9,9 +9,9 @@ other.
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar
 
 import anyio
 
@@ -31,6 +31,9 @@ from galerne.messages.ids import DEFAULT_TENANT
 from galerne.messages.plan import Budget
 from galerne.request import build, deadline_of, new_job_id
 from galerne.settings import Settings, load_settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 async def run(
@@ -101,15 +104,22 @@ async def run(
     return result_of(log.state, spec, ended, blobs, time.time())
 
 
-def run_sync(goal: str, **options: Any) -> RunResult:
-    """`run`, for a script that has no event loop; the options are the same.
+def _without_loop(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
+    @wraps(function)
+    def in_a_loop_of_its_own(*args: P.args, **options: P.kwargs) -> R:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return anyio.run(partial(function, *args, **options))
+        raise PermanentError(
+            "an event loop is running here, as in a notebook: write `await galerne.run(…)` instead"
+        )
 
-    Raises PermanentError where a loop is running, as in a notebook: `await galerne.run(…)` there.
-    """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return anyio.run(partial(run, goal, **options))
-    raise PermanentError(
-        "an event loop is running here, as in a notebook: write `await galerne.run(…)` instead"
-    )
+    return in_a_loop_of_its_own
+
+
+run_sync = _without_loop(run)
+"""`run` for a script that has no event loop, with the same options.
+
+Raises PermanentError where a loop is running, as in a notebook: `await galerne.run(…)` there.
+"""

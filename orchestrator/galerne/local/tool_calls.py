@@ -38,7 +38,7 @@ class ToolCalls:
         outcome = await self._outcome(n, name, arguments)
         latency = self._work.clock() - started
         step = tool_step(self._task, n, call_id, name, outcome, latency)
-        self._work.log.write(step)
+        self._work.add_step(step)
         return outcome_of(n, name, step)
 
     async def _outcome(self, n: int, name: str, arguments: dict[str, Any]) -> ToolOutcome:

@@ -8,11 +8,13 @@ import anyio
 
 from galerne.agent import Agent
 from galerne.core.rules import Rules
+from galerne.core.usage import step_usage
 from galerne.errors import InvalidSettingsError
 from galerne.local.blobs import MemoryBlobs
 from galerne.local.log import LocalLog
-from galerne.messages.facts import JobSpec, Lane, Ready
+from galerne.messages.facts import JobSpec, Lane, Ready, Step
 from galerne.messages.ids import TaskId
+from galerne.messages.plan import Usage
 from galerne.models.ladder import Ladder
 from galerne.settings import Settings, retry_policies
 from galerne.tools import AnyTool
@@ -55,6 +57,16 @@ class Work:
         self.tool_slots = anyio.CapacityLimiter(settings.tools.concurrency)
         self.slots = {lane: anyio.CapacityLimiter(worker.concurrency) for lane in ladders}
         self._agents = agents
+        self._used: dict[TaskId, Usage] = {}
+
+    def add_step(self, step: Step) -> None:
+        """Write a finished step; what it has used is its task's."""
+        self.log.write(step)
+        self._used[step.task] = self.usage_of(step.task).plus(step_usage(step))
+
+    def usage_of(self, task: TaskId) -> Usage:
+        """What the task has used in all of its attempts."""
+        return self._used.get(task, Usage())
 
     def agent_of(self, ready: Ready) -> Agent:
         """Raises InvalidSettingsError where no installed agent does such tasks."""
