@@ -13,7 +13,7 @@ from galerne.local.tool_calls import ToolCalls
 from galerne.local.work import Work
 from galerne.messages.chat import ChatReply, ChatRequest
 from galerne.messages.facts import AnyFact, Moved, Planned, Ready
-from galerne.messages.ids import JobId, TenantId
+from galerne.messages.ids import JobId, TenantId, above
 from galerne.messages.subjects import fact_name
 from galerne.messages.tools import ToolOutcome, ToolSpec
 
@@ -60,8 +60,10 @@ class Attempt:
     async def planned(self) -> Sequence[Planned]:
         if self.attempt == 1:
             return []
+        parent = above(self.ready.task.id)  # a nested plan has its own tasks
         planned = self._work.log.state.planned.values()
-        return sorted(planned, key=lambda one: (one.revision, one.n))
+        own = [one for one in planned if one.parent == parent]
+        return sorted(own, key=lambda one: (one.revision, one.n))
 
     def write(self, fact: AnyFact) -> None:
         if self._work.log.write(fact) != fact:

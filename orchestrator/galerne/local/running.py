@@ -14,8 +14,10 @@ from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import anyio
+import msgspec
 
 from galerne.agent import load_agents
+from galerne.core.given import given_tasks
 from galerne.errors import InvalidInputError, PermanentError
 from galerne.local.asking import OnAsk
 from galerne.local.blobs import MemoryBlobs
@@ -28,7 +30,8 @@ from galerne.local.watching import OnEvent, OnText, Watching
 from galerne.local.work import Work
 from galerne.messages.facts import LANES, JobSpec
 from galerne.messages.ids import DEFAULT_TENANT
-from galerne.messages.plan import Budget
+from galerne.messages.plan import Budget, TaskSpec
+from galerne.planner import Plan
 from galerne.request import build, deadline_of, new_job_id
 from galerne.settings import Settings, load_settings
 
@@ -43,6 +46,7 @@ async def run(
     planner: Given | None = None,
     executor: Given | None = None,
     stand_in: bool = False,
+    plan: Plan | Sequence[TaskSpec | Mapping[str, Any]] | None = None,
     inputs: Mapping[str, Any] | None = None,
     budget: Budget | None = None,
     timeout: float | None = None,  # noqa: ASYNC109 - of the job, which then ends with what it has
@@ -60,10 +64,11 @@ async def run(
     role that is not given takes `settings` (None: variables and galerne.toml), else what the other
     role has. `stand_in`: where there is no model at all, a rule-based one without any LLM.
 
-    `timeout` is in seconds. `approve` names tools whose calls wait for a person's word (`*`: all
-    that have an effect), which is asked of `on_ask`, as all questions are, one at a time.
-    `on_event` gets each fact, `on_text` what models say: the task's id and a piece of text; what
-    they raise ends the run and is raised here.
+    `plan` is carried out as it stands, without a planner: what `Planner.plan` gave, or tasks as
+    JSON has them. `timeout` is in seconds. `approve` names tools whose calls wait for a person's
+    word (`*`: all that have an effect), which is asked of `on_ask`, as all questions are, one at a
+    time. `on_event` gets each fact, `on_text` what models say: the task's id and a piece of text;
+    what they raise ends the run and is raised here.
 
     Raises RunFailedError (a JobFailedError) where there is no answer: it failed, or ran out of its
     budget or its time; InvalidInputError, InvalidSettingsError before anything is asked.
@@ -85,6 +90,7 @@ async def run(
         budget=request.budget,
         deadline=request.deadline,
         approve=request.approve,
+        plan=None if plan is None else _tasks(plan),
     )
     watching = Watching(on_event, on_text)
     log = LocalLog(time.time, watching.fact)
@@ -102,6 +108,11 @@ async def run(
         )
         ended = await Scheduler(work, on_ask, lambda: watching.problem).run()
     return result_of(log.state, spec, ended, blobs, time.time())
+
+
+def _tasks(plan: Plan | Sequence[TaskSpec | Mapping[str, Any]]) -> tuple[TaskSpec, ...]:
+    """Raises InvalidInputError that names the task and what is wrong."""
+    return given_tasks(msgspec.to_builtins(plan.tasks if isinstance(plan, Plan) else list(plan)))
 
 
 def _without_loop(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:

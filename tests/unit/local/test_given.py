@@ -6,10 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from galerne import InvalidInputError, RunFailedError, Settings, ToolContext, tool
+from galerne import InvalidInputError, Plan, RunFailedError, Settings, ToolContext, tool
 from galerne.errors import InvalidSettingsError
 from galerne.local.given_tools import given_tools
 from galerne.local.models import choose
+from galerne.messages.ids import TaskId
+from galerne.messages.plan import TaskSpec
 from galerne.settings import RoleSettings, ToolSettings
 from galerne.tools import BlobFile
 from unit.local.scripted import (
@@ -156,6 +158,59 @@ async def test_a_tool_that_is_not_given_is_not_there() -> None:
     planner = planning(tool_task("1", "fly", {}))
     with pytest.raises(RunFailedError, match="fly"):
         await carry_out(planner=planner)
+
+
+# plans
+
+
+def names() -> list[str]:
+    """Some names."""
+    return ["a", "bb", "ccc"]
+
+
+def size(name: str) -> int:
+    """The length of a name."""
+    return len(name)
+
+
+async def test_a_given_plan_is_carried_out_without_a_planner() -> None:
+    each = tool_task("2", "size", {"name": {"$ref": "item"}})
+    model = planning(answer="three names")
+    result = await carry_out(
+        planner=model,
+        tools=[names, size],
+        plan=[tool_task("1", "names", {}), {**each, "foreach": {"$ref": "1"}}],
+    )
+    assert model.tasks == ["answer"], "nothing is planned"
+    assert [task.result for task in result.tasks if task.id == "2"] == [[1, 2, 3]]
+    assert result.answer == "three names"
+
+
+async def test_a_plan_of_the_planner_is_taken_as_it_is() -> None:
+    plan = Plan((TaskSpec(id=TaskId("1"), instruction="say one"),))
+    model = planning(answer="one")
+    await carry_out(planner=model, plan=plan)
+    await carry_out(planner=model, plan=plan.tasks)
+    assert model.tasks == ["1", "answer"] * 2
+
+
+@pytest.mark.parametrize(
+    ("plan", "says"),
+    [
+        ([], "1 to 1000 may be"),
+        ([tool_task("1", "size", {}, "2")], "needs task '2', which is not there"),
+        ([tool_task("1", "size", {}), agent_task("1", "x")], "two tasks of the plan have the id"),
+        ([{"id": "1", "kind": "agent"}], "its instruction is empty"),
+        ([{"kind": "agent"}], "the plan is not usable"),
+    ],
+)
+async def test_a_plan_that_cannot_be_is_refused_before_anything_is_asked(
+    plan: Any, says: str
+) -> None:
+    model, facts = planning(), Facts()
+    with pytest.raises(InvalidInputError, match=says):
+        await carry_out(planner=model, plan=plan, on_event=facts)
+    assert (model.requests, facts.all) == ([], [])
 
 
 # inputs and large content

@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from galerne.agent import Agent, TaskContext, load_agents
-from galerne.errors import BadAnswerError, TooLongError, UnavailableError
+from galerne.errors import BadAnswerError, ModelError, TooLongError, UnavailableError
 from galerne.local import scheduler
 from galerne.local.blobs import MemoryBlobs
 from galerne.local.log import LocalLog
@@ -78,6 +78,7 @@ async def to_the_end(
     executors: Sequence[Scripted] = (),
     agents: Mapping[Lane, Mapping[str, Agent]] | None = None,
     on_log: Callable[[LocalLog], None] | None = None,
+    revisions: int = 0,
 ) -> tuple[Ended, Facts]:
     """`executors` are a ladder, the smallest first; `agents` take the place of the installed."""
     facts, clock = Facts(), Moments()
@@ -85,7 +86,7 @@ async def to_the_end(
     rungs = [Rung(f"model-{n}", one) for n, one in enumerate(executors or [executing()], 1)]
     installed: dict[Lane, Mapping[str, Agent]] = {lane: load_agents(lane) for lane in LANES}
     work = Work(
-        JobSpec(id=JobId("j"), tenant=DEFAULT_TENANT, goal="g"),
+        JobSpec(id=JobId("j"), tenant=DEFAULT_TENANT, goal="g", revisions=revisions),
         log,
         SETTINGS,
         ladders={
@@ -212,6 +213,43 @@ async def test_a_fact_in_whose_place_another_stands_is_another_attempts_fault() 
     ended, _ = await to_the_end(agents={"planner": agent(plans, "planner", "plan", "answer")})
     assert ended.status == "succeeded"
     assert attempts == [1, 2, 3]
+
+
+async def test_a_revision_mends_what_failed_and_stops_what_it_does_without() -> None:
+    async def plans(context: TaskContext) -> Any:
+        ready = context.ready
+        if ready.task.kind == "answer":
+            return "the answer"
+        if not ready.failed:
+            for n, word in enumerate(("fail", "hang"), 1):
+                task = TaskSpec(id=TaskId(str(n)), instruction=word)
+                context.write(Planned(revision=1, n=n, task=task))
+            context.write(PlanEnded(revision=1, count=2))
+            return {}
+        better = TaskSpec(id=TaskId("3"), instruction="do", replaces=TaskId("1"))
+        context.write(Planned(revision=2, n=1, task=better))
+        context.write(PlanEnded(revision=2, count=1, dropped=(TaskId("2"),)))
+        return {}
+
+    async def does(task: str, request: ChatRequest) -> ChatReply:
+        if task == "1":
+            raise ModelError("no such model")
+        if task == "2":
+            await anyio.sleep_forever()
+        return says("done")
+
+    model = executing(does)
+    ended, facts = await to_the_end(
+        executors=[model],
+        agents={"planner": agent(plans, "planner", "plan", "answer")},
+        revisions=2,
+    )
+    assert ended.status == "succeeded"
+    outcomes = {one.task: one.outcome for one in facts.of(Done)}
+    assert outcomes["2"].code == "dropped"
+    assert outcomes["3"].value == "done"
+    assert model.now == 0, "what the plan does without was stopped"
+    assert facts.names.index("done.2") < facts.names.index("end")
 
 
 async def test_a_cancelled_job_stops_and_says_why() -> None:
