@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ from typing import Any
 import anyio
 import pytest
 
-from galerne import RunFailedError, run
+from galerne import RunFailedError, UnavailableError, run
+from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest
+from galerne.messages.facts import AnyFact, Claimed
 from galerne.models.standin import Fault, StandIn, StandInSettings
 from galerne.settings import RoleSettings, Settings, ToolSettings, WorkerSettings
 from integration.fleet import PATIENCE, eventually
@@ -28,6 +32,27 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "one.txt").write_text("just three words\n")
     (tmp_path / "two.txt").write_text("two words\n")
     monkeypatch.chdir(tmp_path)
+
+
+class LeavingAfter:
+    """A planner's model after whose plan the server of the others is gone."""
+
+    def __init__(self, leave: Callable[[], Awaitable[None]]) -> None:
+        self._leave = leave
+
+    async def ask(
+        self,
+        request: ChatRequest,
+        *,
+        on_text: Callable[[str], None] | None = None,
+        key: str | None = None,
+    ) -> ChatReply:
+        del request, key
+        await self._leave()
+        text = '{"id": "1", "kind": "agent", "instruction": "Count the words of one.txt."}'
+        if on_text is not None:
+            on_text(text)
+        return ChatReply(ChatMessage("assistant", text), "scripted")
 
 
 def at(model: StandIn) -> RoleSettings:
@@ -94,10 +119,34 @@ async def test_a_server_that_misbehaves_costs_time_and_no_answer() -> None:
     assert {entry.event for entry in model.ledger.entries} >= {"refused", "cut", "finished"}
 
 
-async def test_an_endpoint_that_is_not_there_is_waited_for_within_the_time() -> None:
+async def test_an_endpoint_that_is_not_there_is_an_error_at_once() -> None:
+    with pytest.raises(UnavailableError, match="nothing answers at"), anyio.fail_after(PATIENCE):
+        await run(GOAL, planner="http://127.0.0.1:9")
+
+
+async def test_a_server_that_goes_away_is_waited_for_within_the_time() -> None:
     settings = Settings(worker=WorkerSettings(retry_away="0.01..0.05"))
-    with pytest.raises(RunFailedError, match="ran out of time"), anyio.fail_after(PATIENCE):
-        await run(GOAL, planner="http://127.0.0.1:9", timeout=0.5, settings=settings)
+    gone: list[Claimed] = []
+    async with AsyncExitStack() as stack:
+        model = await stack.enter_async_context(StandIn())
+
+        def hear(fact: AnyFact) -> None:
+            if isinstance(fact, Claimed) and fact.task == "1" and fact.note:
+                gone.append(fact)
+
+        async def leave() -> None:
+            await stack.aclose()
+
+        with pytest.raises(RunFailedError, match="ran out of time"), anyio.fail_after(PATIENCE):
+            await run(
+                GOAL,
+                planner=LeavingAfter(leave),
+                executor=at(model),
+                timeout=1.0,
+                settings=settings,
+                on_event=hear,
+            )
+    assert gone[0].excused == 1, "no attempt of the task is lost by that"
 
 
 async def test_the_stand_in_leaves_with_the_run(tmp_path: Path) -> None:

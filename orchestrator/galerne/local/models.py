@@ -11,16 +11,20 @@ the stand-in, where it is wanted
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import anyio
 import msgspec
 
 from galerne.core.budget import Prices
-from galerne.errors import InvalidSettingsError
+from galerne.errors import GalerneError, InvalidSettingsError, UnavailableError
+from galerne.logs import get_logger
 from galerne.messages.facts import Lane
-from galerne.models import open_model
+from galerne.models import ModelPool, open_model
 from galerne.models.catalogue import load_setting
 from galerne.models.ladder import Ladder, Model, Rung
-from galerne.models.rungs import rungs_above
+from galerne.models.rungs import LOOK, rungs_above
 from galerne.settings import RoleSettings, Settings
+
+log = get_logger("galerne.local")
 
 Given = str | RoleSettings | Model
 """How a caller names a role's model."""
@@ -91,7 +95,7 @@ def _of_text(role: RoleSettings, text: str, name: str) -> RoleSettings:
 async def opened(chosen: Chosen, *, stand_in: bool) -> AsyncGenerator[Mapping[Lane, Ladder]]:
     """The models of both lanes; their connections close with the context.
 
-    Raises InvalidSettingsError where there is no model at all.
+    Raises InvalidSettingsError where there is no model at all, UnavailableError.
     """
     async with AsyncExitStack() as stack:
         settings = chosen.settings
@@ -116,8 +120,10 @@ async def opened(chosen: Chosen, *, stand_in: bool) -> AsyncGenerator[Mapping[La
 async def _planner(own: Model | None, settings: Settings, stack: AsyncExitStack) -> Ladder:
     if own is not None:
         return Ladder(_rung(settings.planner, own))
-    client = open_model(settings.planner, catalogue=load_setting(settings.models.catalogue))
-    return Ladder(_rung(settings.planner, await stack.enter_async_context(client)))
+    catalogue = load_setting(settings.models.catalogue)
+    client = await stack.enter_async_context(open_model(settings.planner, catalogue=catalogue))
+    await _require(client)
+    return Ladder(_rung(settings.planner, client))
 
 
 async def _executor(own: Model | None, settings: Settings, stack: AsyncExitStack) -> Ladder:
@@ -125,8 +131,20 @@ async def _executor(own: Model | None, settings: Settings, stack: AsyncExitStack
         return Ladder(_rung(settings.executor, own))
     catalogue = load_setting(settings.models.catalogue)
     client = await stack.enter_async_context(open_model(settings.executor, catalogue=catalogue))
+    await _require(client)
     above = await rungs_above(settings, client, catalogue, stack)
     return Ladder(_rung(settings.executor, client), above)
+
+
+async def _require(client: ModelPool) -> None:
+    """Raises UnavailableError where nobody answers; one that does not list its models is there."""
+    with anyio.move_on_after(LOOK):
+        try:
+            await client.models()
+        except UnavailableError:
+            raise
+        except GalerneError as error:
+            log.debug("nobody knows what a server has", client=repr(client), why=str(error))
 
 
 def _rung(role: RoleSettings, model: Model) -> Rung:

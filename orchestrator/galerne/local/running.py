@@ -71,8 +71,12 @@ async def run(
     what they raise ends the run and is raised here.
 
     Raises RunFailedError (a JobFailedError) where there is no answer: it failed, or ran out of its
-    budget or its time; InvalidInputError, InvalidSettingsError before anything is asked.
+    budget or its time; InvalidInputError, InvalidSettingsError before anything is asked, and
+    UnavailableError where no model's server answers at the beginning: later on it is waited for.
     """
+    _check("the goal", goal, str, "give a text")
+    _check("the budget", budget, Budget | None, "give a galerne.Budget")
+    _check("inputs", inputs, Mapping | None, "give a dict of names and values")
     settings = settings or load_settings()
     job = new_job_id()
     deadline = deadline_of(None, timeout, time.time())
@@ -110,6 +114,12 @@ async def run(
     return result_of(log.state, spec, ended, blobs, time.time())
 
 
+def _check(name: str, given: object, kind: Any, advice: str) -> None:
+    """Raises InvalidInputError for what a type checker would have refused."""
+    if not isinstance(given, kind):
+        raise InvalidInputError(f"{name} is {given!r:.60} ({type(given).__name__}): {advice}")
+
+
 def _tasks(plan: Plan | Sequence[TaskSpec | Mapping[str, Any]]) -> tuple[TaskSpec, ...]:
     """Raises InvalidInputError that names the task and what is wrong."""
     return given_tasks(msgspec.to_builtins(plan.tasks if isinstance(plan, Plan) else list(plan)))
@@ -118,15 +128,21 @@ def _tasks(plan: Plan | Sequence[TaskSpec | Mapping[str, Any]]) -> tuple[TaskSpe
 def _without_loop(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
     @wraps(function)
     def in_a_loop_of_its_own(*args: P.args, **options: P.kwargs) -> R:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return anyio.run(partial(function, *args, **options))
-        raise PermanentError(
-            "an event loop is running here, as in a notebook: write `await galerne.run(…)` instead"
-        )
+        if _is_in_a_loop():
+            raise PermanentError(
+                "an event loop is running here, as in a notebook: write `await galerne.run(…)`"
+            )
+        return anyio.run(partial(function, *args, **options))
 
     return in_a_loop_of_its_own
+
+
+def _is_in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 run_sync = _without_loop(run)

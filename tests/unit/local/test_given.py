@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from galerne import InvalidInputError, Plan, RunFailedError, Settings, ToolContext, tool
+from galerne import Budget, InvalidInputError, Plan, RunFailedError, Settings, ToolContext, tool
 from galerne.errors import InvalidSettingsError
 from galerne.local.given_tools import given_tools
 from galerne.local.models import choose
@@ -85,6 +85,24 @@ async def test_settings_come_from_variables_unless_they_are_given(
     monkeypatch.setenv("GALERNE_WORKER_CONCURRENCY", "none")
     with pytest.raises(InvalidSettingsError, match="GALERNE_WORKER_CONCURRENCY"):
         await carry_out(settings=None, planner=planning())
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"budget": 5}, "the budget is 5 .int.: give a galerne.Budget"),
+        ({"inputs": 5}, "inputs is 5 .int.: give a dict"),
+        ({"timeout": -1.0}, "give seconds above 0"),
+        ({"budget": Budget(usd=-1.0)}, "the budget's usd is -1.0"),
+    ],
+)
+async def test_what_cannot_be_used_is_refused_before_anything_is_asked(
+    given: dict[str, Any], says: str
+) -> None:
+    model = planning()
+    with pytest.raises(InvalidInputError, match=says):
+        await carry_out(planner=model, **given)
+    assert model.requests == []
 
 
 # tools
