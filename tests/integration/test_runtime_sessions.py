@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from galerne.agent import TaskContext
+from galerne.agent import TaskContext, load_agents
 from galerne.bus.log import FactLog, Record
 from galerne.bus.sessions import Sessions
 from galerne.client import Client
@@ -15,7 +15,6 @@ from galerne.messages.facts import AnyFact, Ended, Moved, PlanEnded, Planned, Re
 from galerne.messages.ids import DEFAULT_TENANT, TenantId
 from galerne.messages.sessions import Said
 from galerne.messages.subjects import JobAddress
-from galerne.agent import load_agents
 from galerne.settings import Settings
 from integration.fleet import Fleet, agent, echoing, fleet_on, silence, task, until
 
