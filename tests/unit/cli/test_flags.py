@@ -129,6 +129,7 @@ def test_inputs_that_are_no_object_or_no_json_are_refused(tmp_path: Path) -> Non
 
 
 NESTED = [
+    ("session", ["show talk", "forget talk"]),
     ("quarantine", ["list", "show 1", "requeue 1", "drop 1"]),
     ("models", ["show mistral", "choose --quality simple"]),
 ]
