@@ -129,7 +129,7 @@ def test_inputs_that_are_no_object_or_no_json_are_refused(tmp_path: Path) -> Non
 
 
 NESTED = [
-    ("session", ["show talk", "forget talk"]),
+    ("session", ["show readme", "forget readme"]),
     ("quarantine", ["list", "show 1", "requeue 1", "drop 1"]),
     ("models", ["show mistral", "choose --quality simple"]),
 ]
@@ -170,6 +170,19 @@ def test_a_flag_counts_before_an_action_and_after_it(command: str, action: str, 
     assert before == after != plain
     changed = {name for name in plain if before[name] != plain[name]}
     assert changed == {flags.split(maxsplit=1)[0].removeprefix("--").replace("-", "_")}
+
+
+@pytest.mark.parametrize(
+    ("command", "action"), [(command, action) for command, rest in NESTED for action in rest]
+)
+def test_the_help_of_an_action_says_the_defaults(
+    command: str, action: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of flags, too, that have none of their own there."""
+    assert main([command, action.split(maxsplit=1)[0], "--help"]) == 0
+    told = capsys.readouterr().out
+    assert "%(default)s" not in told
+    assert "==SUPPRESS==" not in told
 
 
 def test_of_two_the_one_behind_the_action_counts() -> None:
