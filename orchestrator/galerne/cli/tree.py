@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import msgspec
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -45,6 +46,7 @@ _MARKS: dict[str, tuple[str, str]] = {
     "succeeded": ("✓", "green"),
     "failed": ("✗", "bold red"),
     "cancelled": ("⊘", "magenta"),
+    "dropped": ("⊖", "dim"),
     "asking": ("?", "bold magenta"),
     "in doubt": ("!", "bold red"),
     "budget_exhausted": ("◐", "bold red"),
@@ -58,23 +60,27 @@ _IMPORTANCE: tuple[TaskStatus, ...] = (
     "waiting",
     "succeeded",
     "cancelled",
+    "dropped",
 )
 """Who stays on the screen where not everybody fits; of the finished ones the latest."""
 _HEAD_AND_FOOT = 3
 """Lines beside the tasks: the goal, the summary, and one that stays free for the cursor."""
 _LEAST_ROOM = 3
+MOST_ELEMENTS = 4
+"""Elements of a list that are all shown; of more, those that run or have failed."""
 _MOVES = 6
 """Moves to larger models that stand under the tree of a job that was followed; `show` has all."""
 
 
 def job_tree(view: JobView, *, height: int | None = None, result: bool = False) -> RenderableType:
     """The whole tree. `height` lines at most (None: no limit); with `result` what came of it."""
-    failed = [task for task in view.tasks if task.error]
+    tasks = condensed(view.tasks)
+    failed = [task for task in tasks if task.error and task.status != "dropped"]
     doubtful = {ask.task for ask in view.asks if ask.what == "doubt"}
     lines: list[RenderableType] = [Text(one_line(view.goal) or view.id, style="bold", **_ONE_LINE)]
     if height is None:
         moves = _moves(view, None if result else _MOVES)
-        lines += [_table(view.tasks, doubtful), *moves, *map(_error, failed), *_notices(view)]
+        lines += [_table(tasks, doubtful), *moves, *map(_error, failed), *_notices(view)]
         lines += _asks(view, len(view.asks))
     else:
         room = max(_LEAST_ROOM, height - _HEAD_AND_FOOT - bool(limits_text(view)))
@@ -82,7 +88,7 @@ def job_tree(view: JobView, *, height: int | None = None, result: bool = False) 
         errors = failed[: (room - len(asks)) // 4]
         moving = [task.moves[-1] for task in view.tasks if task.moves and task.status == "running"]
         moves = [_moved(move, **_ONE_LINE) for move in moving[: room // 4]]
-        shown, hidden = fit(view.tasks, room - len(errors) - len(asks) - len(moves))
+        shown, hidden = fit(tasks, room - len(errors) - len(asks) - len(moves))
         lines.append(_table(shown, doubtful))
         lines += [_folded(hidden)] if hidden else []
         lines += [*moves, *(_error(task, **_ONE_LINE) for task in errors), *asks]
@@ -97,12 +103,32 @@ def job_tree(view: JobView, *, height: int | None = None, result: bool = False) 
 _ONE_LINE: dict[str, Any] = {"no_wrap": True, "overflow": "ellipsis"}
 
 
+def condensed(tasks: Sequence[TaskView]) -> list[TaskView]:
+    """Without the elements of long lists that need no look; their list says how many there are."""
+    sizes = Counter(task.parent for task in tasks if task.parent and _is_element(task))
+    quiet = {"succeeded", "waiting", "ready", "cancelled", "dropped"}
+    shown: list[TaskView] = []
+    for task in tasks:
+        if size := sizes.get(task.id, 0):
+            settled = sum(one.parent == task.id and one.status == "succeeded" for one in tasks)
+            words = f"{settled} of {size}: {describe(task)}"
+            shown.append(msgspec.structs.replace(task, instruction=words, tool=None))
+        elif task.status not in quiet or not task.parent or sizes[task.parent] <= MOST_ELEMENTS:
+            shown.append(task)
+    return shown
+
+
+def _is_element(task: TaskView) -> bool:
+    """Whether it is of the list that its parent is done for, by the form of its id."""
+    return task.id.rpartition("--")[2].isdecimal() and task.kind != "answer"
+
+
 def fit(tasks: Sequence[TaskView], room: int) -> tuple[list[TaskView], list[TaskView]]:
     """The tasks for `room` lines, in plan order, and those that one more line stands for."""
     if len(tasks) <= room:
         return list(tasks), []
     places = range(len(tasks))
-    finished = {"succeeded", "cancelled"}
+    finished = {"succeeded", "cancelled", "dropped"}
 
     def importance(place: int) -> tuple[int, int]:
         status = tasks[place].status

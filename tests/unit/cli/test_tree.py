@@ -24,6 +24,7 @@ STATUSES: tuple[TaskStatus, ...] = (
     "succeeded",
     "failed",
     "cancelled",
+    "dropped",
 )
 
 
@@ -244,6 +245,25 @@ def test_of_the_finished_ones_the_latest_stay() -> None:
     shown, hidden = fit([task(str(n)) for n in range(10)], 4)
     assert [one.id for one in shown] == ["7", "8", "9"]
     assert len(hidden) == 7
+
+
+def test_a_long_list_is_one_line_and_what_needs_a_look_stays() -> None:
+    parts = [task(f"2--{n}", parent=TaskId("2")) for n in range(9)]
+    parts[3] = task("2--3", "failed", parent=TaskId("2"), error="no such file")
+    seen = JobView(
+        id="j-1", tenant="default", status="running", tasks=(task("2", "running"), *parts)
+    )
+    lines = drawn(seen)
+    assert any("8 of 9: " in line for line in lines)
+    assert [line.split()[1] for line in lines if "2--" in line] == ["2--3", "2--3:"]
+
+
+def test_what_is_dropped_is_no_error() -> None:
+    seen = JobView(
+        id="j-1", tenant="default", status="running",
+        tasks=(task("1", "dropped", error="a revision of the plan does without it"),),
+    )  # fmt: skip
+    assert not any("does without" in line for line in drawn(seen))
 
 
 def test_a_move_to_a_larger_model_is_told_with_its_reason() -> None:
