@@ -53,9 +53,8 @@ def content(ask: Asked | OpenQuestion) -> str:
 def _plan_lines(draft: Mapping[str, Any]) -> list[str]:
     """A line for each task of a plan that is to be reviewed."""
     tasks = msgspec.convert(draft.get("tasks", ()), list[TaskSpec])
-    return [
-        one_line(f"  {task.id} {task.kind}{_after(task)}: {_what(task)}", MOST) for task in tasks
-    ]
+    lines = (f"{task.id} {task.kind}{_after(task)}: {_what(task)}" for task in tasks)
+    return [f"    {one_line(line, MOST)}" for line in lines]
 
 
 def _after(task: TaskSpec) -> str:

@@ -179,7 +179,8 @@ def _remarks(task: TaskView) -> list[str]:
     tries = task.attempt - task.resumed
     attempt = f"try {tries}" if tries > 1 else ""
     larger = f"↑{len(task.moves)}" if task.moves else ""
-    return [remark for remark in (attempt, larger, needs) if remark]
+    instead = f"for {one_line(task.stands_for, 64)}" if task.stands_for else ""
+    return [remark for remark in (attempt, larger, instead, needs) if remark]
 
 
 def _folded(tasks: Sequence[TaskView]) -> Text:
