@@ -25,7 +25,10 @@ from galerne_agents.longer import ask_longer
 
 MISSING: Final = 500
 """Characters of what is missing."""
-_MARK = re.compile(r"[ \t]?\[([A-Za-z0-9_-]{1,64}(?:\s*,\s*[A-Za-z0-9_-]{1,64})*)\](?!\()")
+_MARK = re.compile(
+    r"(?:[ \t]|(?<!\w))\[([A-Za-z0-9_-]{1,64}(?:\s*,\s*[A-Za-z0-9_-]{1,64})*)\](?!\()"
+)
+_NUMBER = re.compile(r"[0-9]{1,3}")
 _WANTS_MORE = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -92,13 +95,13 @@ def _missing(text: str) -> str | None:
 def without_strangers(text: str, tasks: tuple[str, ...]) -> str:
     """The text without marks like `[9]` for tasks that there are none of.
 
-    Only numbers count as marks of a task that is not there: other words in brackets are text.
+    Only short numbers count as marks of tasks that are not there: other words are text.
     """
 
     def kept(found: re.Match[str]) -> str:
         names = [name.strip() for name in found[1].split(",")]
         known = [name for name in names if name in tasks]
-        if len(known) == len(names) or not all(name.isdecimal() for name in names):
+        if len(known) == len(names) or not all(map(_NUMBER.fullmatch, names)):
             return found[0]
         return f" [{', '.join(known)}]" if known else ""
 

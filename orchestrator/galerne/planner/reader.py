@@ -25,6 +25,8 @@ from galerne.planner.numbered import PlanScanner
 from galerne.planner.objects import BrokenObject, Found, JsonObject
 from galerne.planner.revising import Revision
 
+NO_TASK: Final = "your answer holds no task: write one JSON object a line"
+NO_CHANGE: Final = "your answer changes nothing: what failed has to be replaced or dropped"
 CUT_SHORT: Final = frozenset({"length", "model_length"})
 """The finish reasons of an answer that reached its limit."""
 
@@ -53,6 +55,8 @@ class PlanReader:
         self._from_the_start: bool | None = None if already else True
         self._scanner = PlanScanner(self._tools)
         self._seen_in_turn = 0
+        self._rejected = False
+        """Whether something of this turn is to be written again anyway."""
         self._revision = Revision(so_far, revision)
         self._depth = depth
 
@@ -93,14 +97,16 @@ class PlanReader:
             last.append(
                 Rejected("your answer reached its limit: go on with the tasks still missing", "")
             )
-        elif empty and not self.tasks and not self._revision.is_decided:
-            last.append(Rejected("your answer holds no task: write one JSON object a line", ""))
+        elif not (self.tasks or self._revision.is_decided or self._rejected):
+            last.append(Rejected(NO_TASK if empty else NO_CHANGE, ""))
+        self._rejected = False
         return last
 
     def _judge(self, found: Sequence[Found]) -> list[TaskSpec | Rejected]:
         self._seen_in_turn += len(found)
-        judged = (self._judge_one(one) for one in found)
-        return [one for one in judged if one is not None]
+        judged = [one for one in map(self._judge_one, found) if one is not None]
+        self._rejected = self._rejected or any(isinstance(one, Rejected) for one in judged)
+        return judged
 
     def _judge_one(self, found: Found) -> TaskSpec | Rejected | None:
         match found:

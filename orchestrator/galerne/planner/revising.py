@@ -1,7 +1,7 @@
 """What a text may say about tasks that stand outside of it: need them, replace them, drop them.
 
 a task under the id of one that has not succeeded   stands for that one, as `<id>--r<revision>`
-the same task again                                 one that waits or runs simply stays
+the same task again                                 one that has not failed simply stays
 {"drop": ["4", "5"]}                                the plan goes on without them
 {"give_up": "why"}                                  nothing can be mended: the job fails
 """
@@ -67,8 +67,8 @@ class Revision:
         return JsonObject(new, found.text)
 
     def stays(self, task: TaskSpec) -> bool:
-        """Whether it only repeats a task that waits or runs."""
-        known = self._so_far.get(task.replaces) if task.replaces else None
+        """Whether it only repeats a task that is done, waits or runs."""
+        known = self._so_far.get(task.replaces or task.id)
         if known is None:
             return False
         same = msgspec.structs.replace(task, id=known.task.id, replaces=known.task.replaces)

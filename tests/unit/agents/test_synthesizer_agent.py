@@ -1,9 +1,10 @@
+import msgspec
 import pytest
 
-from galerne.errors import PermanentError
+from galerne.errors import IncompleteError, PermanentError
 from galerne.messages.ids import ANSWER_TASK
 from galerne.messages.plan import TaskSpec
-from galerne_agents.synthesizer import SynthesizerAgent
+from galerne_agents.synthesizer import SynthesizerAgent, without_strangers
 from unit.agents.scripted import World, ready, says, script, unusable
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +25,7 @@ async def test_the_answer_is_the_models_text() -> None:
 
 async def test_an_empty_answer_is_none() -> None:
     with pytest.raises(PermanentError, match=r"nothing|empty"):
-        await SynthesizerAgent().run(World(READY, script(says(" "))).attempt())
+        await SynthesizerAgent().run(World(READY, script(says(" "), says(""))).attempt())
 
 
 async def test_an_answer_that_cannot_be_used_is_asked_for_once_more() -> None:
@@ -34,3 +35,45 @@ async def test_an_answer_that_cannot_be_used_is_asked_for_once_more() -> None:
     assert "there is no tool 'fly'" in world.requests[1].messages[-1].content
     with pytest.raises(PermanentError, match="there is no tool 'fly'"):
         await SynthesizerAgent().run(World(READY, script(leaked, leaked)).attempt())
+
+
+MORE = msgspec.structs.replace(READY, more=True)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"missing": "who wrote b.txt"}', '```json\n{"missing": "who wrote b.txt"}\n```']
+)
+async def test_it_may_say_what_is_missing_where_more_may_be_had(text: str) -> None:
+    with pytest.raises(IncompleteError, match=r"^who wrote b\.txt$"):
+        await SynthesizerAgent().run(World(MORE, script(says(text))).attempt())
+    assert await SynthesizerAgent().run(World(READY, script(says(text))).attempt()) == text
+
+
+async def test_it_is_told_that_more_may_be_had_only_where_it_may() -> None:
+    for ready, told in ((MORE, True), (READY, False)):
+        world = World(ready, script(says("Seven.")))
+        await SynthesizerAgent().run(world.attempt())
+        assert ('{"missing":' in world.requests[0].messages[0].content) == told
+
+
+async def test_an_answer_in_a_schema_is_its_value_and_cites_nothing() -> None:
+    task = msgspec.structs.replace(READY.task, output={"type": "integer"})
+    world = World(msgspec.structs.replace(READY, task=task), script(says("seven"), says("7")))
+    assert await SynthesizerAgent().run(world.attempt()) == 7
+    assert "square brackets" not in world.requests[0].messages[0].content
+    assert world.requests[0].output == {"type": "integer"}
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("7 words [1], 8 [2].", "7 words [1], 8 [2]."),
+        ("7 words [1, 2]", "7 words [1, 2]"),
+        ("7 words [9] and more", "7 words and more"),
+        ("7 words [1, 9]", "7 words [1]"),
+        ("a [link](http://x) and [sic]", "a [link](http://x) and [sic]"),
+        ("array[0] = 1, since [2024]", "array[0] = 1, since [2024]"),
+    ],
+)
+def test_marks_of_tasks_that_there_are_none_of_are_taken_out(text: str, kept: str) -> None:
+    assert without_strangers(text, ("1", "2")) == kept

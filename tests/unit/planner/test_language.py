@@ -137,7 +137,10 @@ def test_the_id_of_an_unfinished_task_names_what_it_is_replaced_by() -> None:
 
 
 def test_what_is_written_again_as_it_was_stays_if_it_has_not_failed() -> None:
-    assert revision(lines({"id": "3", "instruction": "do 3"}))[1] == []
+    waiting, new = {"id": "3", "instruction": "do 3"}, {"id": "9", "instruction": "x"}
+    assert revision(lines(waiting, new))[1] == [TaskSpec(id=TaskId("9"), instruction="x")]
+    nothing_new = revision(lines({"id": "1", "instruction": "do 1"}))[1]
+    assert "changes nothing" in reason(nothing_new)
     assert "this very task has failed" in reason(
         revision(lines({"id": "2", "instruction": "do 2"}))[1]
     )
