@@ -17,7 +17,7 @@ knows what is done. A call that succeeded there and comes again word for word ge
 effect is made anew because of a move.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -25,16 +25,20 @@ from typing import Any, Final
 import msgspec
 
 from galerne.agent import TaskContext
+from galerne.core.refs import filled
 from galerne.core.validators import wanted
 from galerne.errors import InDoubtError
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest, ToolCall
 from galerne.messages.facts import Ready
+from galerne.messages.plan import Effort
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult, ToolSpec
 from galerne.planner import as_text, escaped, messages, one_line, section
 from galerne_agents.checks import NOT_USED, Accepted, Evidence, Fault, judged
 
-MAX_TURNS: Final = 12
+MAX_TURNS: Final[Mapping[Effort, int]] = {"low": 4, "medium": 12, "high": 24}
 """Model turns of one conversation: the longest useful ones took seven, a loop never ends."""
+SHORT: Final = 200
+"""Characters of a result that is put into an instruction: longer ones stand under it."""
 GOAL: Final = 400
 """Characters of the job's goal that an executor is told."""
 PROMPT: Final = "executor.v1.md"
@@ -89,7 +93,8 @@ class Dialogue:
         """Whether no call has succeeded since a fault was told."""
 
     async def run(self) -> Accepted | Fault:
-        for _ in range(MAX_TURNS):
+        turns = MAX_TURNS[self._context.ready.task.effort or "medium"]
+        for _ in range(turns):
             request = ChatRequest(
                 tuple(self._turns),
                 self._schemas,
@@ -110,7 +115,7 @@ class Dialogue:
             self._told.add(verdict.say)
             self._stuck = True
             self._turns.append(ChatMessage("user", verdict.say))
-        return Fault(f"no answer after {MAX_TURNS} turns", "")
+        return Fault(f"no answer after {turns} turns", "")
 
     def _judged(self, reply: ChatReply) -> Accepted | Fault:
         ready = self._context.ready
@@ -149,7 +154,8 @@ def _opening(ready: Ready, absent: Sequence[str]) -> tuple[ChatMessage, ...]:
     if absent:
         system += f"\nNot available now: {', '.join(absent)}. Do without, or say that you cannot."
     goal = one_line(ready.goal, GOAL)  # what of it this task is for stands in its instruction
-    sections = [section("# Goal of the job", goal), section("# Task", ready.task.instruction)]
+    instruction = filled(ready.task.instruction, ready.inputs, SHORT)
+    sections = [section("# Goal of the job", goal), section("# Task", instruction)]
     if ready.inputs:
         sections.append("# Results")
         sections += [section(f"## {task}", as_text(value)) for task, value in ready.inputs.items()]

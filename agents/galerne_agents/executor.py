@@ -24,6 +24,7 @@ from galerne_agents.dialogue import Called, Dialogue, settled
 
 DIRECT_CALL: Final = "direct"
 """The call id of a tool task's only call."""
+BY_THE_PLAN: Final = "the plan asks for a"
 REASON: Final = 200
 """Characters of each model's reason, where several have failed."""
 
@@ -62,6 +63,7 @@ async def _up_the_ladder(context: TaskContext) -> Any:
     served = await context.tools()
     moves: list[Moved] = []
     called: list[Called] = []
+    await _begin_where_the_plan_says(context)
     while True:
         dialogue = Dialogue(context, served, called)
         verdict = await _verdict(dialogue)
@@ -75,6 +77,18 @@ async def _up_the_ladder(context: TaskContext) -> Any:
             return verdict.value
         else:
             raise PermanentError(_failure(moves, verdict))
+
+
+async def _begin_where_the_plan_says(context: TaskContext) -> None:
+    """Go up at once, for a task of a larger model class: one rung, or all of them."""
+    match context.ready.task.model:
+        case "medium":
+            await context.move(f"{BY_THE_PLAN} medium model")
+        case "large":
+            while await context.move(f"{BY_THE_PLAN} large model") is not None:
+                pass
+        case _:
+            pass
 
 
 async def _verdict(dialogue: Dialogue) -> Accepted | Fault:

@@ -78,6 +78,25 @@ def resolve(args: Any, results: Mapping[str, Any]) -> Any:
             return args
 
 
+def filled(text: str, results: Mapping[str, Any], limit: int) -> str:
+    """`text` with the references in it replaced by what they stand for, where that is short.
+
+    Short is a number, a truth value, or one line of at most `limit` characters. Any other, and one
+    that leads nowhere, stays as it is.
+    """
+
+    def put(found: re.Match[str]) -> str:
+        try:
+            value = _look_up(_from_match(found), results)
+        except InvalidInputError:
+            return found[0]
+        words = _as_text(value)
+        plain = isinstance(value, str | int | float) and len(words) <= limit
+        return words if plain and len(words.splitlines()) == 1 else found[0]
+
+    return _TEMPLATE.sub(put, text)
+
+
 def template(text: str) -> Reference | None:
     """The reference that a text consists of, as in `{{1.files}}`; None: it is more, or another."""
     found = _TEMPLATE.fullmatch(text.strip())

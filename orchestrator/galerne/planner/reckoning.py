@@ -18,7 +18,7 @@ from galerne.planner.plan import Plan
 from galerne.planner.prompt import answer_request, planner_request
 
 ANSWER: Final = TaskId("answer")
-TURNS: Final[Mapping[Effort, int]] = {"low": 12, "medium": 12, "high": 24}
+TURNS: Final[Mapping[Effort, int]] = {"low": 4, "medium": 12, "high": 24}
 """Turns of one conversation, at most."""
 NESTED_ANSWER: Final = 300
 """Tokens of a nested plan, as it is expected: five or six tasks."""

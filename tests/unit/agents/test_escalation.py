@@ -7,7 +7,7 @@ import pytest
 
 from galerne.errors import PermanentError
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest
-from galerne.messages.plan import TaskSpec
+from galerne.messages.plan import Effort, ModelClass, TaskSpec
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult
 from galerne_agents.checks import NOT_USED
 from galerne_agents.dialogue import MAX_TURNS
@@ -170,10 +170,10 @@ async def test_a_ladder_of_one_fails_as_one_model() -> None:
 
 
 async def test_a_loop_is_not_asked_once_more_but_moved() -> None:
-    turns = [calls(call("read_file"))] * MAX_TURNS
-    world = world_of(*turns, says("done"), outcomes=(FOUND,) * MAX_TURNS)
+    turns = [calls(call("read_file"))] * MAX_TURNS["medium"]
+    world = world_of(*turns, says("done"), outcomes=(FOUND,) * MAX_TURNS["medium"])
     assert await run(world) == "done"
-    assert world.asked_on == ["a-model"] * MAX_TURNS + ["nemo"]
+    assert world.asked_on == ["a-model"] * MAX_TURNS["medium"] + ["nemo"]
     assert world.moves[1].reason == "no answer after 12 turns"
 
 
@@ -271,3 +271,51 @@ async def test_killed_at_every_point_it_takes_the_same_way_up() -> None:
         assert len(world.called) <= 1 + (2 not in steps)
         point += 1
     assert point > 12
+
+
+@pytest.mark.parametrize(
+    ("model", "asked"), [("medium", "nemo"), ("large", "large"), ("small", "a-model")]
+)
+async def test_a_task_begins_with_the_model_class_that_the_plan_says(
+    model: ModelClass, asked: str
+) -> None:
+    task = msgspec.structs.replace(agent_task("3", "Prove it"), model=model)
+    world = world_of(says("so"), task=task)
+    assert await run(world) == "so"
+    assert world.asked_on == [asked]
+    assert all(move.reason.startswith("the plan asks for a") for move in world.moves.values())
+
+
+async def test_a_killed_worker_begins_a_large_task_with_the_same_model() -> None:
+    task = msgspec.structs.replace(agent_task("3", "Prove it"), model="large")
+    for point in range(4):
+        world = world_of(says("so"), says("so"), task=task)
+        with pytest.raises(Killed):
+            await ExecutorAgent().run(world.attempt(kill_at=point))
+        await run(world)
+        assert world.asked_on[-1] == "large"
+        assert [move.to_model for _, move in sorted(world.moves.items())] == ["nemo", "large"]
+
+
+async def test_no_larger_model_is_no_reason_to_stop() -> None:
+    task = msgspec.structs.replace(agent_task("3", "Prove it"), model="large")
+    assert await run(world_of(says("so"), larger=(), task=task)) == "so"
+
+
+@pytest.mark.parametrize(("effort", "turns"), [("low", 4), ("high", 24)])
+async def test_effort_is_how_many_turns_a_model_may_take(effort: Effort, turns: int) -> None:
+    task = msgspec.structs.replace(agent_task("3", "Read it"), effort=effort)
+    replies = [calls(call("read_file"))] * turns
+    world = world_of(*replies, larger=(), task=task, outcomes=(FOUND,) * turns)
+    with pytest.raises(PermanentError, match=f"no answer after {turns} turns"):
+        await run(world)
+
+
+async def test_short_results_stand_in_the_instruction_and_long_ones_under_it() -> None:
+    task = agent_task("3", "Is {{1.n}} more than {{item}}? See {{2}}, not {{9}}.", "1", "2")
+    inputs = {"1": {"n": 7}, "2": "long " * 100, "item": "three"}
+    world = world_of(says("yes"), task=task, inputs=inputs)
+    await run(world)
+    told = world.requests[0].messages[1].content
+    assert "# Task\nIs 7 more than three? See {{2}}, not {{9}}." in told
+    assert "## item\nthree" in told

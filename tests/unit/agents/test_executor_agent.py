@@ -178,8 +178,8 @@ async def test_beside_calls_that_are_made_the_model_is_told_of_the_others() -> N
 
 
 async def test_an_endless_loop_ends() -> None:
-    turns = [calls(call("read_file"))] * MAX_TURNS
-    world = agent_world(*turns, outcomes=(FOUND,) * MAX_TURNS)
+    turns = [calls(call("read_file"))] * MAX_TURNS["medium"]
+    world = agent_world(*turns, outcomes=(FOUND,) * MAX_TURNS["medium"])
     with pytest.raises(PermanentError, match="no answer after 12 turns"):
         await run(world)
 

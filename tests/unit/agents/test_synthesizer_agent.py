@@ -50,8 +50,8 @@ async def test_it_may_say_what_is_missing_where_more_may_be_had(text: str) -> No
 
 
 async def test_it_is_told_that_more_may_be_had_only_where_it_may() -> None:
-    for ready, told in ((MORE, True), (READY, False)):
-        world = World(ready, script(says("Seven.")))
+    for given, told in ((MORE, True), (READY, False)):
+        world = World(given, script(says("Seven.")))
         await SynthesizerAgent().run(world.attempt())
         assert ('{"missing":' in world.requests[0].messages[0].content) == told
 
