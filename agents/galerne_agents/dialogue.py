@@ -32,7 +32,7 @@ from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest, ToolCall
 from galerne.messages.facts import Ready
 from galerne.messages.plan import Effort
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult, ToolSpec
-from galerne.planner import as_text, escaped, messages, one_line, section
+from galerne.planner import Prompts, as_text, escaped, messages, one_line, section
 from galerne_agents.checks import NOT_USED, Accepted, Evidence, Fault, judged
 
 MAX_TURNS: Final[Mapping[Effort, int]] = {"low": 4, "medium": 12, "high": 24}
@@ -80,7 +80,7 @@ class Dialogue:
         self._context = context
         self._schemas = tuple(tool.schema() for tool in offered)
         self._callable = ready.job_tools if wanted_tools is None else wanted_tools
-        self._turns = list(_opening(ready, absent))
+        self._turns = list(_opening(ready, absent, context.prompts))
         self._excerpts = tuple(escaped(as_text(value)) for value in ready.inputs.values())
         self._turns += [turn for one in earlier for turn in one.turns()]
         self._earlier = {one.key: one for one in earlier if one.succeeded}
@@ -149,8 +149,8 @@ def settled(outcome: ToolOutcome) -> ToolOutcome:
     return outcome
 
 
-def _opening(ready: Ready, absent: Sequence[str]) -> tuple[ChatMessage, ...]:
-    system = _prompt(PROMPT)
+def _opening(ready: Ready, absent: Sequence[str], prompts: Prompts) -> tuple[ChatMessage, ...]:
+    system = prompts.text("executor", _prompt(PROMPT))
     if absent:
         system += f"\nNot available now: {', '.join(absent)}. Do without, or say that you cannot."
     goal = one_line(ready.goal, GOAL)  # what of it this task is for stands in its instruction

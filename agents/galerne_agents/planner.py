@@ -41,7 +41,7 @@ class PlannerAgent:
         if context.ready.review:
             return await _draft(context, tools)
         writer = _Writer(context, await context.planned())
-        brief = _brief(context.ready, tools, writer.already)
+        brief = _brief(context, tools, writer.already)
         planning = await converse(partial(ask_longer, context), brief, writer.write)
         if not (writer.count or planning.dropped or planning.gave_up):
             raise PermanentError(no_task(planning.rejected))
@@ -52,7 +52,7 @@ class PlannerAgent:
 async def _draft(context: TaskContext, tools: Sequence[ToolSpec]) -> Any:
     tasks: list[TaskSpec] = []
     planning = await converse(
-        partial(ask_longer, context), _brief(context.ready, tools, ()), tasks.append
+        partial(ask_longer, context), _brief(context, tools, ()), tasks.append
     )
     if not tasks:
         raise PermanentError(no_task(planning.rejected))
@@ -60,7 +60,14 @@ async def _draft(context: TaskContext, tools: Sequence[ToolSpec]) -> Any:
     return {"tasks": [msgspec.to_builtins(task) for task in tasks], "rejected": reasons}
 
 
-def _brief(ready: Ready, tools: Sequence[ToolSpec], already: Sequence[TaskSpec]) -> PlanBrief:
+def _brief(
+    context: TaskContext, tools: Sequence[ToolSpec], already: Sequence[TaskSpec]
+) -> PlanBrief:
+    brief = _unworded(context.ready, tools, already)
+    return msgspec.structs.replace(brief, prompts=context.prompts)
+
+
+def _unworded(ready: Ready, tools: Sequence[ToolSpec], already: Sequence[TaskSpec]) -> PlanBrief:
     parent = _parent(ready.task.id)
     if parent is not None:
         return _nested(ready, parent, tools, already)

@@ -46,7 +46,12 @@ class SynthesizerAgent:
         """
         ready = context.ready
         request = answer_request(
-            ready.goal, ready.inputs, ready.history, more=ready.more, output=ready.task.output
+            ready.goal,
+            ready.inputs,
+            ready.history,
+            more=ready.more,
+            output=ready.task.output,
+            prompts=context.prompts,
         )
         # Streamed, although nobody reads here: the runtime shows the text live as it arrives.
         reply = await ask_longer(context, request, _ignore)

@@ -17,6 +17,7 @@ from galerne.messages.facts import AnyFact, Lane, Moved, Planned, Ready
 from galerne.messages.ids import JobId, TenantId
 from galerne.messages.plan import TaskKind
 from galerne.messages.tools import ToolOutcome, ToolSpec
+from galerne.planner.prompts import Prompts
 
 
 class TaskContext(Protocol):
@@ -30,6 +31,10 @@ class TaskContext(Protocol):
     def ready(self) -> Ready: ...
     @property
     def attempt(self) -> int: ...
+    @property
+    def prompts(self) -> Prompts:
+        """The deployment's own texts, in place of an agent's."""
+        ...
 
     async def ask(
         self, request: ChatRequest, on_text: Callable[[str], None] | None = None

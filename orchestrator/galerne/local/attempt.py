@@ -13,9 +13,10 @@ from galerne.local.tool_calls import ToolCalls
 from galerne.local.work import Work
 from galerne.messages.chat import ChatReply, ChatRequest
 from galerne.messages.facts import AnyFact, Moved, Planned, Ready
-from galerne.messages.ids import JobId, TenantId, above
+from galerne.messages.ids import JobId, TenantId, above, revision_of
 from galerne.messages.subjects import fact_name
 from galerne.messages.tools import ToolOutcome, ToolSpec
+from galerne.planner.prompts import Prompts
 
 
 class Attempt:
@@ -41,6 +42,10 @@ class Attempt:
     def tenant(self) -> TenantId:
         return self._work.job.tenant
 
+    @property
+    def prompts(self) -> Prompts:
+        return self._work.prompts
+
     async def ask(
         self, request: ChatRequest, on_text: Callable[[str], None] | None = None
     ) -> ChatReply:
@@ -62,7 +67,8 @@ class Attempt:
             return []
         parent = above(self.ready.task.id)  # a nested plan has its own tasks
         planned = self._work.log.state.planned.values()
-        own = [one for one in planned if one.parent == parent]
+        revision = revision_of(self.ready.task.id) if parent is None else 1
+        own = [one for one in planned if (one.parent, one.revision) == (parent, revision)]
         return sorted(own, key=lambda one: (one.revision, one.n))
 
     def write(self, fact: AnyFact) -> None:

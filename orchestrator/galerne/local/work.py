@@ -16,6 +16,7 @@ from galerne.messages.facts import JobSpec, Lane, Ready, Step
 from galerne.messages.ids import TaskId
 from galerne.messages.plan import Usage
 from galerne.models.ladder import Ladder
+from galerne.planner.prompts import prompts_of
 from galerne.settings import Settings, retry_policies
 from galerne.tools import AnyTool
 
@@ -54,6 +55,7 @@ class Work:
         self.jitter = jitter
         self.rules = Rules(max_attempts=worker.max_attempts, ask_timeout=worker.ask_timeout)
         self.policies = retry_policies(worker)
+        self.prompts = prompts_of(settings.prompts.folder)
         self.tool_slots = anyio.CapacityLimiter(settings.tools.concurrency)
         self.slots = {lane: anyio.CapacityLimiter(worker.concurrency) for lane in ladders}
         self._agents = agents

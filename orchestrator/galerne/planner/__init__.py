@@ -26,6 +26,7 @@ from galerne.planner.planner import (
     no_task,
 )
 from galerne.planner.prompt import answer_request, planner_request, task_line
+from galerne.planner.prompts import Prompts, prompts_of
 from galerne.planner.reader import PlanReader
 from galerne.planner.reckoning import Assumptions, TaskEstimate
 from galerne.planner.refs import referenced_tasks
@@ -48,6 +49,8 @@ __all__ = [
     "PlanReader",
     "PlanBrief",
     "Planning",
+    "Prompts",
+    "prompts_of",
     "converse",
     "Ask",
     "Connect",

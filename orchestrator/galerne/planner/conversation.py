@@ -16,6 +16,7 @@ from galerne.messages.ids import TaskId, depth
 from galerne.messages.plan import Rejected, TaskSoFar, TaskSpec
 from galerne.messages.tools import ToolSpec
 from galerne.planner.prompt import Revising, planner_request
+from galerne.planner.prompts import Prompts
 from galerne.planner.reader import PlanReader
 from galerne.planner.refs import as_given, nested_under
 
@@ -43,6 +44,7 @@ class PlanBrief(msgspec.Struct, frozen=True):
     missing: str | None = None
     revision: int = 1
     parent: TaskId | None = None
+    prompts: Prompts = Prompts()
 
 
 class Planning(msgspec.Struct, frozen=True):
@@ -117,6 +119,7 @@ def _request(
         history=brief.history,
         given=given,
         revising=revising,
+        prompts=brief.prompts,
     )
 
 

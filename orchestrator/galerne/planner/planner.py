@@ -25,6 +25,8 @@ from galerne.models import open_model
 from galerne.planner.conversation import PlanBrief, converse
 from galerne.planner.given import AnyTool, check_goal, check_inputs, tool_specs, turns
 from galerne.planner.plan import Plan
+from galerne.planner.prompt import PACKAGED
+from galerne.planner.prompts import Prompts
 from galerne.settings import Backend, RoleSettings
 
 
@@ -58,13 +60,16 @@ class Planner:
         max_tokens: int = 4096,
         backend: Backend = "auto",
         connect: Connect = open_model,
+        prompts: Prompts = PACKAGED,
     ) -> None:
         """`endpoint`: base URL of an OpenAI-style API; `timeout`: seconds for one answer.
 
         `backend` is what kind of server it is; with `auto`, one that its address does not tell
         is asked for its list of models first, once a plan.
-        `connect` opens a client; give your own to plan over something else than HTTP.
+        `connect` opens a client; give your own to plan over something else than HTTP. `prompts`
+        are texts of yours in place of ours (`prompts_of`).
         """
+        self._prompts = prompts
         self._connect = connect
         self._settings = RoleSettings(
             endpoint=endpoint,
@@ -91,7 +96,7 @@ class Planner:
         Iterating raises BadAnswerError when no usable task came, and what the endpoint caused:
         ModelError, RateLimitedError, UnavailableError, DeadlineError.
         """
-        brief = _brief(goal, tools, inputs, history)
+        brief = _brief(goal, tools, inputs, history, self._prompts)
         return PlanStream(self._connect(self._settings), brief)
 
     def stream(
@@ -261,6 +266,7 @@ def _brief(
     tools: Sequence[AnyTool],
     inputs: Mapping[str, Any] | None,
     history: Sequence[Turn],
+    prompts: Prompts,
 ) -> PlanBrief:
     """What a host service gave, checked: nothing is asked of the model before this."""
     return PlanBrief(
@@ -268,6 +274,7 @@ def _brief(
         tools=tool_specs(tools),
         inputs=check_inputs(inputs),
         history=turns(history),
+        prompts=prompts,
     )
 
 

@@ -16,8 +16,10 @@ from galerne.messages.facts import Turn
 from galerne.messages.ids import TaskId, is_reserved
 from galerne.messages.plan import Rejected, TaskSoFar, TaskSpec
 from galerne.messages.tools import ToolSpec
+from galerne.planner.prompts import Prompts
 from galerne.planner.sections import as_text, escaped, messages, one_line, section
 
+PACKAGED: Final = Prompts()
 PLANNER_PROMPT: Final = "planner.v4.md"
 REVISION_PROMPT: Final = "revision.v1.md"
 ANSWER_PROMPT: Final = "answer.v2.md"
@@ -46,6 +48,7 @@ def planner_request(
     history: Sequence[Turn] = (),
     given: Sequence[TaskSoFar] = (),
     revising: Revising | None = None,
+    prompts: Prompts = PACKAGED,
 ) -> ChatRequest:
     """Ask for a plan: JSON lines, one task each.
 
@@ -53,9 +56,9 @@ def planner_request(
     is the conversation so far, oldest first. `given` are done tasks that may be needed.
     """
     lines = [_tool_line(tool) for tool in tools] or ["(none: every task is of kind agent)"]
-    rules = [_prompt(PLANNER_PROMPT)]
+    rules = [prompts.text("planner", _prompt(PLANNER_PROMPT))]
     if revising is not None:
-        rules.append(_prompt(REVISION_PROMPT))
+        rules.append(prompts.text("revision", _prompt(REVISION_PROMPT)))
     system = "\n".join((*rules, "# Tools", *lines))
     sections = history_sections(history)
     sections.append(section("# Goal", goal))
@@ -81,16 +84,17 @@ def answer_request(
     *,
     more: bool = False,
     output: dict[str, Any] | None = None,
+    prompts: Prompts = PACKAGED,
 ) -> ChatRequest:
     """Ask for a job's answer. `results`: task id → `{"instruction": text, "value": JSON}`.
 
     With `more` it may say what is missing instead; `output` is the JSON Schema of the answer.
     """
-    rules = [_prompt(ANSWER_PROMPT)]
+    rules = [prompts.text("answer", _prompt(ANSWER_PROMPT))]
     if output is None:
-        rules.append(_prompt(CITE_PROMPT))
+        rules.append(prompts.text("answer-cite", _prompt(CITE_PROMPT)))
     if more:
-        rules.append(_prompt(MORE_PROMPT))
+        rules.append(prompts.text("answer-more", _prompt(MORE_PROMPT)))
     parts = ["# Results"]
     excerpts = [*_older_answers(history)]
     for task, result in results.items():

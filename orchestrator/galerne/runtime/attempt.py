@@ -18,6 +18,7 @@ from galerne.messages.ids import JobId, TenantId
 from galerne.messages.plan import Usage
 from galerne.messages.subjects import JobAddress, planned_names
 from galerne.messages.tools import ToolOutcome, ToolSpec
+from galerne.planner.prompts import Prompts
 from galerne.runtime.journal import Journal
 from galerne.runtime.lease import Lease
 from galerne.runtime.model_step import ModelSteps
@@ -69,6 +70,10 @@ class Attempt:
     @property
     def attempt(self) -> int:
         return self._lease.attempt
+
+    @property
+    def prompts(self) -> Prompts:
+        return self._services.prompts
 
     async def ask(
         self, request: ChatRequest, on_text: Callable[[str], None] | None = None

@@ -83,7 +83,10 @@ class PlanService:
         self._largest = settings.bus.max_payload
         self._rung: Rung = services.ladder.own
         self._planner = Planner(
-            settings.planner.endpoint or "", self._rung.name, connect=lambda _: self._connected()
+            settings.planner.endpoint or "",
+            self._rung.name,
+            connect=lambda _: self._connected(),
+            prompts=services.prompts,
         )
         self._about = About(
             name=NAME,

@@ -27,6 +27,7 @@ from galerne.models import open_model
 from galerne.models.catalogue import load_setting
 from galerne.models.ladder import Ladder, Rung
 from galerne.models.rungs import rungs_above, rungs_longer
+from galerne.planner.prompts import Prompts, prompts_of
 from galerne.runtime.coordinator import Coordinator
 from galerne.runtime.plan_service import PlanService
 from galerne.runtime.services import Services
@@ -99,7 +100,14 @@ async def _services(bus: Bus, me: str, settings: Settings, lane: Lane) -> AsyncG
         directory = ToolDirectory(bus)
         await directory.start()
         caller = ToolCaller(bus, settings.tools.heartbeat, time.time)
-        yield Services(bus, ladder, spool, directory, caller, time.time)
+        yield Services(bus, ladder, spool, directory, caller, time.time, _prompts(settings))
+
+
+def _prompts(settings: Settings) -> Prompts:
+    prompts = prompts_of(settings.prompts.folder)
+    if prompts.own:
+        log.info("prompts of this deployment", **prompts.versions())
+    return prompts
 
 
 @asynccontextmanager

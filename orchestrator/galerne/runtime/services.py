@@ -5,6 +5,8 @@ from collections.abc import Callable
 from galerne.bus.connection import Bus
 from galerne.bus.log import FactLog
 from galerne.models.ladder import Ladder
+from galerne.planner.prompt import PACKAGED
+from galerne.planner.prompts import Prompts
 from galerne.runtime.blobs import LargeValues
 from galerne.runtime.spool import Spool
 from galerne.runtime.tool_caller import ToolCaller
@@ -22,6 +24,7 @@ class Services:
         directory: ToolDirectory,
         caller: ToolCaller,
         clock: Callable[[], float],
+        prompts: Prompts = PACKAGED,
     ) -> None:
         self.bus = bus
         self.facts = FactLog(bus)
@@ -31,3 +34,4 @@ class Services:
         self.directory = directory
         self.caller = caller
         self.clock = clock
+        self.prompts = prompts

@@ -243,6 +243,13 @@ class PlanSettings(Section, frozen=True):
     """Seconds of silence after which a planner says that it still works."""
 
 
+class PromptSettings(Section, frozen=True):
+    """The system texts of planner, answer and executor."""
+
+    folder: str | None = None
+    """Folder with texts of your own, named `planner.md`, `executor.md` and so on; None: ours."""
+
+
 class TenantLimits(Section, frozen=True):
     """What differs for one tenant; None is what holds for all."""
 
@@ -303,5 +310,6 @@ class Settings(Section, frozen=True):
     coordinator: CoordinatorSettings = CoordinatorSettings()
     tools: ToolSettings = ToolSettings()
     plans: PlanSettings = PlanSettings()
+    prompts: PromptSettings = PromptSettings()
     retention: RetentionSettings = RetentionSettings()
     tenants: TenantSettings = TenantSettings()

@@ -23,6 +23,7 @@ from galerne.messages.facts import (
 from galerne.messages.ids import DEFAULT_TENANT, JobId, TaskId, TenantId
 from galerne.messages.plan import TaskSpec
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult, ToolSpec
+from galerne.planner import Prompts
 
 Answerer = Callable[[ChatRequest], ChatReply]
 
@@ -91,6 +92,7 @@ class World:
 class ScriptedContext:
     job = JobId("job")
     tenant: TenantId = DEFAULT_TENANT
+    prompts = Prompts()
 
     def __init__(self, world: World, kill_at: int | None, attempt: int) -> None:
         self.world = world

@@ -9,6 +9,7 @@ from galerne.errors import PermanentError
 from galerne.messages.facts import Turn
 from galerne.messages.ids import TaskId
 from galerne.messages.plan import Standing, TaskSoFar, TaskSpec
+from galerne.planner import Prompts
 from galerne_agents.planner import PlannerAgent
 from unit.agents.scripted import Killed, World, ready, says, script
 from unit.planner.examples import TOOLS
@@ -155,3 +156,11 @@ async def test_a_plan_to_be_reviewed_is_a_draft() -> None:
         "# Earlier in this conversation\n\n## Goal\ncount a.txt\n\n## Answer\n7 words\n\n"
         "# Goal\nthe goal"
     )
+
+
+async def test_the_deployments_own_words_are_used() -> None:
+    world = nested('{"id": "1", "instruction": "a"}')
+    context = world.attempt()
+    context.prompts = Prompts({"planner": "Plan like a sailor."})
+    await PlannerAgent().run(context)
+    assert world.requests[0].messages[0].content.startswith("Plan like a sailor.\n# Tools")

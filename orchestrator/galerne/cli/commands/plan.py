@@ -47,7 +47,7 @@ async def _plan(flags: argparse.Namespace, settings: "Settings") -> int:
     from galerne.models import open_model
     from galerne.models.catalogue import load_setting
     from galerne.models.keys import key_of
-    from galerne.planner import Planner, estimate
+    from galerne.planner import Planner, estimate, prompts_of
     from galerne.tools import load_tools
 
     if not flags.goal.strip():
@@ -65,6 +65,7 @@ async def _plan(flags: argparse.Namespace, settings: "Settings") -> int:
             max_tokens=role.max_tokens,
             backend=role.backend,
             connect=partial(open_model, catalogue=load_setting(settings.models.catalogue)),
+            prompts=prompts_of(settings.prompts.folder),
         )
         plan = await planner.plan(flags.goal, list(tools.values()))
         specs = [tool.spec for tool in tools.values()]
