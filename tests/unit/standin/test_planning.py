@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galerne.messages.plan import TaskSpec
-from galerne.models.standin.planning import MAX_TASKS, plan, remaining
+from galerne.models.standin.planning import MAX_TASKS, plan, remaining, revised
 from galerne.models.standin.rules import respond
 from unit.standin.prompting import TOOLS, plan_of, planner_request
 
@@ -268,3 +268,22 @@ def test_a_plan_goes_on_after_any_prefix(goal: str, tools: set[str], data: st.Da
     already = [msgspec.json.encode(line).decode() for line in lines[:done]]
     answer = respond(planner_request(goal, sorted(tools), already=already))
     assert plan_of(answer) == lines[done:]
+
+
+def test_a_revision_replaces_what_the_goal_means_otherwise_or_gives_up() -> None:
+    tasks = plan("Count the words in a.txt and in b.txt", ("text_stats",))
+    wrong = {
+        "id": "2",
+        "kind": "agent",
+        "instruction": "Count the words of c.txt.",
+        "tools": ["text_stats"],
+        "state": "failed",
+        "error": "no c.txt\nthere",
+    }
+    done = {"id": "1", "kind": "tool", "tool": "text_stats", "state": "succeeded"}
+    (line,) = revised(tasks, (done, wrong))
+    assert (line["id"], line["instruction"]) == ("2", "Count the words of b.txt.")
+    same = {**wrong, "instruction": tasks[1].instruction}
+    assert revised(tasks, (done, same)) == ({"give_up": "no c.txt"},)
+    assert revised(tasks, ({**wrong, "id": "9"},)) == ({"give_up": "no c.txt"},)
+    assert revised(tasks, (done,)) == ({"give_up": "the rules know nothing more to try"},)

@@ -14,6 +14,7 @@ import msgspec
 from galerne.messages.chat import ChatRequest
 from galerne.messages.ids import TaskId
 from galerne.messages.plan import TaskSpec
+from galerne.models.standin.answers import first_line
 from galerne.models.standin.asks import ANSWER
 from galerne.models.standin.clauses import (
     Adjust,
@@ -52,6 +53,8 @@ def plan_lines(request: ChatRequest) -> str:
     rejected = json_lines(request, "Rejected")
     goal, earlier = section(request, "Goal"), earlier_goals(request)
     tasks = plan(goal, listed_tools(request), _reasons(rejected), earlier)
+    if so_far := json_lines(request, "Plan so far"):
+        return "".join(f"{msgspec.json.encode(one).decode()}\n" for one in revised(tasks, so_far))
     missing = remaining(tasks, json_lines(request, "Already planned"))
     return "".join(f"{msgspec.json.encode(_line(task)).decode()}\n" for task in missing)
 
@@ -79,6 +82,25 @@ def plan(
             seen.add(key)
             planned.append((clause, task))
     return tuple(task for _, task in planned)
+
+
+def revised(
+    tasks: Sequence[TaskSpec], so_far: Sequence[Mapping[str, Any]]
+) -> tuple[Mapping[str, Any], ...]:
+    """The lines of a revision: what the goal's own plan has in the place of each failed task.
+
+    Where it has just that task, or none, nothing can be mended by rule.
+    """
+    own = {task.id: task for task in tasks}
+    lines: list[Mapping[str, Any]] = []
+    for line in so_far:
+        if line.get("state") != "failed":
+            continue
+        instead, failed = own.get(TaskId(str(line.get("id")))), _spec(line)
+        if instead is None or failed is None or _key(instead) == _key(failed):
+            return ({"give_up": first_line(str(line.get("error") or "it failed"))},)
+        lines.append(_line(instead))
+    return tuple(lines) or ({"give_up": "the rules know nothing more to try"},)
 
 
 def remaining(
