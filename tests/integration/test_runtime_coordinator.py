@@ -640,7 +640,10 @@ async def test_one_model_call_for_each_task_with_two_of_everything(settings: Set
             await fleet.end(f"job{n}")
         assert set(Counter(model.keys).values()) <= {1}
         for n in range(20):
-            names = [r.name for r in await fleet.facts_of(f"job{n}")]
+            facts = await fleet.facts_of(f"job{n}")
+            claims = [one.fact for one in facts if isinstance(one.fact, Claimed)]
+            assert {claim.attempt for claim in claims} == {1}  # a slow one renews it
+            names = [one.name for one in facts if not isinstance(one.fact, Claimed)]
             assert Counter(names).most_common(1)[0][1] == 1
 
 
