@@ -83,9 +83,9 @@ async def _begin_where_the_plan_says(context: TaskContext) -> None:
     """Go up at once, for a task of a larger model class: one rung, or all of them."""
     match context.ready.task.model:
         case "medium":
-            await context.move(f"{BY_THE_PLAN} medium model")
+            await context.start_above(f"{BY_THE_PLAN} medium model")
         case "large":
-            while await context.move(f"{BY_THE_PLAN} large model") is not None:
+            while await context.start_above(f"{BY_THE_PLAN} large model") is not None:
                 pass
         case _:
             pass

@@ -56,6 +56,13 @@ class TaskContext(Protocol):
         """
         ...
 
+    async def start_above(self, reason: str) -> Moved | None:
+        """As `move`, before the first `ask`: for a task that is to begin with a larger model.
+
+        None, too, where an earlier attempt has begun lower, as it found no larger one.
+        """
+        ...
+
     async def call(self, call_id: str, tool: str, arguments: dict[str, Any]) -> ToolOutcome:
         """Call a tool by its next step. A tool's own failure comes back as `ToolRefused`."""
         ...

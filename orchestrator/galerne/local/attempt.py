@@ -54,6 +54,9 @@ class Attempt:
     async def move(self, reason: str) -> Moved | None:
         return await self._models.move(reason)
 
+    async def start_above(self, reason: str) -> Moved | None:
+        return await self._models.start_above(reason)
+
     async def call(self, call_id: str, tool: str, arguments: dict[str, Any]) -> ToolOutcome:
         return await self._tools.call(self._next_step(), call_id, tool, arguments)
 

@@ -86,6 +86,14 @@ class ModelTurns:
             self._made, self._name = self._made + 1, moved.to_model
         return moved
 
+    async def start_above(self, reason: str) -> Moved | None:
+        """As `move`, where no attempt has asked yet."""
+        known = self._move_known()
+        begun = (self._task, 1) in self._work.log.state.steps
+        if known.reason != reason if known is not None else begun:
+            return None
+        return await self.move(reason)
+
     async def _moved(self, reason: str) -> Moved | None:
         own = self._rung().name
         rung = await self._ladder.above(own)

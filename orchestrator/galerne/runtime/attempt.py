@@ -90,6 +90,9 @@ class Attempt:
     async def move(self, reason: str) -> Moved | None:
         return await self._moves.move(reason, self._refused)
 
+    async def start_above(self, reason: str) -> Moved | None:
+        return await self._moves.start_above(reason, begun=self._journal.step(1) is not None)
+
     async def call(self, call_id: str, tool: str, arguments: dict[str, Any]) -> ToolOutcome:
         return await self._tools.call(self._next_step(), call_id, tool, arguments)
 

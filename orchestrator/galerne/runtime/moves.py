@@ -50,6 +50,16 @@ class Moves:
         if moved is not None and moved.refused == step:
             raise TooLongError(moved.reason)
 
+    async def start_above(self, reason: str, *, begun: bool) -> Moved | None:
+        """As `move`, where nothing has been asked; `begun`: an earlier attempt has.
+
+        A known move for another reason is one that came after asking: it is not made here.
+        """
+        known = self._known.get(self._made + 1)
+        if known.reason != reason if known is not None else begun:
+            return None
+        return await self.move(reason)
+
     async def move(self, reason: str, refused: int | None = None) -> Moved | None:
         """Go on with the next larger model; None: there is none. Raises TransientError.
 

@@ -165,6 +165,12 @@ class ScriptedContext:
         self._moved, self._model = n, self.world.moves[n].to_model
         return self.world.moves[n]
 
+    async def start_above(self, reason: str) -> Moved | None:
+        known = self.world.moves.get(self._moved + 1)
+        if known.reason != reason if known is not None else bool(self.world.steps):
+            return None
+        return await self.move(reason)
+
     async def call(self, call_id: str, tool: str, arguments: dict[str, Any]) -> ToolOutcome:
         self._step += 1
         step = self.world.steps.get(self._step)

@@ -319,3 +319,32 @@ async def test_short_results_stand_in_the_instruction_and_long_ones_under_it() -
     told = world.requests[0].messages[1].content
     assert "# Task\nIs 7 more than three? See {{2}}, not {{9}}." in told
     assert "## item\nthree" in told
+
+
+@pytest.mark.parametrize(("model", "larger"), [("medium", ("b", "c")), ("large", ("b",))])
+async def test_a_later_move_is_not_taken_for_the_one_that_the_plan_asked_for(
+    model: ModelClass, larger: tuple[str, ...]
+) -> None:
+    """No larger model was served at first; one was when the small one had failed."""
+    task = msgspec.structs.replace(agent_task("3", "Prove it"), model=model)
+    world = world_of(says(CANNOT), says(CANNOT), says("so"), larger=(), task=task)
+    scripted = world.model
+
+    def then_served(request: ChatRequest) -> ChatReply:
+        world.larger = list(larger)
+        return scripted(request)
+
+    world.model = then_served
+    assert await run(world) == "so"
+    assert world.asked_on == ["a-model", "a-model", "b"]
+    assert await run(world) == "so"  # a worker that takes it over says the same, and pays nothing
+    assert world.asked_on == ["a-model", "a-model", "b"]
+    assert [move.to_model for move in world.moves.values()] == ["b"]
+
+
+async def test_from_there_a_task_goes_up_like_any_other() -> None:
+    task = msgspec.structs.replace(agent_task("3", "Prove it"), model="medium")
+    world = world_of(*[says(CANNOT)] * 4, task=task)
+    with pytest.raises(PermanentError, match=r"no model could do it: nemo: .*; large: the model"):
+        await run(world)
+    assert world.asked_on == ["nemo", "nemo", "large", "large"]
