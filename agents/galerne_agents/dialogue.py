@@ -41,7 +41,7 @@ SHORT: Final = 200
 """Characters of a result that is put into an instruction: longer ones stand under it."""
 GOAL: Final = 400
 """Characters of the job's goal that an executor is told."""
-PROMPT: Final = "executor.v1.md"
+PROMPT: Final = "executor.v2.md"
 
 _decode_arguments = msgspec.json.Decoder(dict[str, Any]).decode
 _encode_sorted = msgspec.json.Encoder(order="deterministic").encode

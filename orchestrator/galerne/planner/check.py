@@ -25,7 +25,7 @@ import msgspec
 from galerne.core.groups import ITEM, MAX_DEPTH, MAX_ITEMS
 from galerne.core.refs import REF, template
 from galerne.errors import InvalidInputError
-from galerne.messages.ids import TaskId, is_id, is_reserved, is_scoped
+from galerne.messages.ids import TaskId, below, is_id, is_reserved, is_scoped
 from galerne.messages.plan import Rejected, TaskSpec
 from galerne.messages.tools import ToolSpec
 from galerne.planner.ground import Ground, RefusedError, Tasks
@@ -72,10 +72,10 @@ def judge_task(value: Mapping[str, Any], text: str, ground: Ground) -> TaskSpec 
     try:
         fields = _canonical(value)
         task_id = _id(fields.get("id"), "id")
-        _check_id(task_id, fields)
+        _check_id(task_id, fields, ground.revision)
         task = _with_limits(task_of(task_id, fields, ground), fields)
         task = _with_list(task, fields, ground)
-        task = _with_needs(task, fields, ground.before)
+        task = _with_needs(task, fields, ground)
         _check_references(task, ground)
         task = _in_place_of(task, fields, ground)
         _check_free(task, ground)
@@ -109,9 +109,11 @@ def _id(value: Any, what: str) -> TaskId:
     return TaskId(value)
 
 
-def _check_id(task_id: TaskId, fields: Fields) -> None:
+def _check_id(task_id: TaskId, fields: Fields, revision: int) -> None:
     """`--` is for what belongs to a task: in a revision, for what stands in its place."""
-    scoped = is_scoped(task_id) and "replaces" not in fields
+    scoped = is_scoped(task_id) and task_id != below(
+        TaskId(str(fields.get("replaces"))), f"r{revision}"
+    )
     if is_reserved(task_id) or task_id == ITEM or scoped:
         raise RefusedError(f"id {task_id!r} is reserved: use a number")
 
@@ -170,7 +172,7 @@ def _referred(value: Any) -> tuple[str, ...]:
         return ()
 
 
-def _with_needs(task: TaskSpec, fields: Fields, before: Tasks) -> TaskSpec:
+def _with_needs(task: TaskSpec, fields: Fields, ground: Ground) -> TaskSpec:
     """The task with its written needs, then those that its references imply.
 
     In an instruction `{{x}}` may be plain text, so only ids of tasks count there.
@@ -180,16 +182,15 @@ def _with_needs(task: TaskSpec, fields: Fields, before: Tasks) -> TaskSpec:
     except InvalidInputError as error:
         raise RefusedError(f"args: {error}") from error
     referred = tuple(one for one in referred if one != ITEM)
-    mentioned = (one for one in referenced_tasks(task.instruction) if one in before)
+    mentioned = (one for one in referenced_tasks(task.instruction) if one in ground.before)
     written = (_id(one, "need") for one in listed(fields.get("needs", ()), "needs"))
     needs = tuple(dict.fromkeys((*written, *referred, *mentioned)))
     for need in needs:
         if need == task.id:
             raise RefusedError("the task needs itself")
-        if need not in before:
-            raise RefusedError(
-                f"it needs task {need!r}, which does not stand before it: write that one first"
-            )
+        if need not in ground.before:
+            why = ground.unusable.get(need, "which does not stand before it: write that one first")
+            raise RefusedError(f"it needs task {need!r}, {why}")
     return msgspec.structs.replace(task, needs=needs)
 
 
@@ -212,6 +213,11 @@ def _in_place_of(task: TaskSpec, fields: Fields, ground: Ground) -> TaskSpec:
         if old not in ground.replaceable:
             raise RefusedError(f"task {old!r} cannot be replaced: name one that has not succeeded")
         task = msgspec.structs.replace(task, replaces=old)
+        other = ground.standing_for(old)
+        if other is not None and other.id != task.id:
+            raise RefusedError(f"task {old!r} is replaced by task {other.id!r} already")
+        if (by := ground.circle(task)) is not None:
+            raise RefusedError(f"it would wait for itself, because of its need of task {by!r}")
     for failed in ground.failed:
         if _is_alike(task, failed):
             raise RefusedError("this very task has failed: do it another way")
@@ -224,7 +230,10 @@ def _is_alike(one: TaskSpec, other: TaskSpec) -> bool:
 
 def _check_free(task: TaskSpec, ground: Ground) -> None:
     if task.id in ground.taken:
-        if ground.taken[task.id] != task:
-            raise RefusedError(f"id {task.id!r} names another task already: use a new id")
-    elif len(ground.before) >= MAX_TASKS:
+        if ground.taken[task.id] == task:
+            return
+        if task.id in ground.done:
+            raise RefusedError(f"task {task.id!r} is done, its result stands: use a new id")
+        raise RefusedError(f"id {task.id!r} names another task already: use a new id")
+    if len(ground.before) >= MAX_TASKS:
         raise RefusedError(f"a plan has at most {MAX_TASKS} tasks")

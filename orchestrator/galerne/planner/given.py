@@ -154,7 +154,7 @@ def _parameters(given: object, name: str) -> dict[str, Any]:
             " type object"
         )
     try:
-        schema = _in_words_of_json(cast("Mapping[str, Any]", given))
+        schema = in_words_of_json(cast("Mapping[str, Any]", given))
     except RecursionError as error:
         raise InvalidInputError(
             f"the parameters of the tool {_quoted(name)} are nested too deeply"
@@ -181,7 +181,7 @@ def turns(history: object) -> tuple[Turn, ...]:
     return cast("tuple[Turn, ...]", given)
 
 
-def _in_words_of_json(schema: Mapping[str, Any]) -> dict[str, Any]:
+def in_words_of_json(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The schema with its types as JSON Schema calls them; values in it stay as they are."""
     fields = dict(schema)
     _name_types(fields)
@@ -198,7 +198,7 @@ def _in_words_of_json(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _if_schema(value: Any) -> Any:
-    return _in_words_of_json(cast("Mapping[str, Any]", value)) if isinstance(value, dict) else value
+    return in_words_of_json(cast("Mapping[str, Any]", value)) if isinstance(value, dict) else value
 
 
 def _name_types(fields: dict[str, Any]) -> None:

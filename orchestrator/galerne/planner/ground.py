@@ -18,8 +18,10 @@ class RefusedError(Exception):
 class Ground(msgspec.Struct, frozen=True):
     """`before` may be needed, and `taken` are all ids in use.
 
-    In a revision `replaceable` are the tasks that a new one may stand for, and `failed` those that
-    are not to be tried again as they were. `depth` counts the plans that this one is nested in.
+    In a revision (`revision` from 2) `replaceable` are the tasks that a new one may stand for,
+    `failed` those that are not to be tried again as they were, `done` those whose results stand,
+    and `unusable` says why a task that there is cannot be needed. `depth` counts the plans that
+    this one is nested in.
     """
 
     tools: Mapping[str, ToolSpec]
@@ -27,4 +29,24 @@ class Ground(msgspec.Struct, frozen=True):
     taken: Tasks
     replaceable: frozenset[TaskId] = frozenset()
     failed: tuple[TaskSpec, ...] = ()
+    done: frozenset[TaskId] = frozenset()
+    unusable: Mapping[TaskId, str] = {}
+    revision: int = 1
     depth: int = 0
+
+    def standing_for(self, task: TaskId) -> TaskSpec | None:
+        """What has been written in the place of a task; None: nothing."""
+        return next((one for one in self.taken.values() if one.replaces == task), None)
+
+    def circle(self, task: TaskSpec) -> TaskId | None:
+        """The task by whose needs one that replaces another would wait for itself."""
+        waiting, seen = [(need, need) for need in task.needs], set[TaskId]()
+        while waiting:
+            one, by = waiting.pop()
+            if one in (task.replaces, task.id):
+                return by
+            spec = self.standing_for(one) or self.taken.get(one)
+            if spec is not None and one not in seen:
+                seen.add(one)
+                waiting.extend((need, one) for need in spec.needs)
+        return None

@@ -21,7 +21,7 @@ from galerne.planner.sections import as_text, escaped, messages, one_line, secti
 
 PACKAGED: Final = Prompts()
 PLANNER_PROMPT: Final = "planner.v4.md"
-REVISION_PROMPT: Final = "revision.v1.md"
+REVISION_PROMPT: Final = "revision.v2.md"
 ANSWER_PROMPT: Final = "answer.v2.md"
 CITE_PROMPT: Final = "answer-cite.v1.md"
 MORE_PROMPT: Final = "answer-more.v1.md"

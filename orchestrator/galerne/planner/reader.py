@@ -19,6 +19,7 @@ from typing import Final
 from galerne.messages.ids import TaskId
 from galerne.messages.plan import Rejected, TaskSoFar, TaskSpec
 from galerne.messages.tools import ToolSpec
+from galerne.planner.arguments import prepare
 from galerne.planner.check import excerpt, judge_task
 from galerne.planner.ground import Ground, Tasks
 from galerne.planner.numbered import PlanScanner
@@ -49,6 +50,7 @@ class PlanReader:
         `depth` counts the plans that this one is nested in.
         """
         self._tools = {tool.name: tool for tool in tools}
+        prepare(tools)
         self._written = list(already)
         self._position = {task.id: place for place, task in enumerate(already)}
         self._read: dict[TaskId, TaskSpec] = {}
@@ -58,6 +60,7 @@ class PlanReader:
         self._rejected = False
         """Whether something of this turn is to be written again anyway."""
         self._revision = Revision(so_far, revision)
+        self._number = revision
         self._depth = depth
 
     @property
@@ -79,7 +82,7 @@ class PlanReader:
     @property
     def dropped(self) -> tuple[TaskId, ...]:
         """What the text says to do without."""
-        return tuple(self._revision.dropped)
+        return self._revision.without(self._read)
 
     @property
     def gave_up(self) -> str | None:
@@ -114,7 +117,7 @@ class PlanReader:
                 named = _ID.search(text)
                 return Rejected(reason, excerpt(text), found.id or (named[1] if named else None))
             case JsonObject() if self._revision.is_word(found):
-                fault = self._revision.take_word(found)
+                fault = self._revision.take_word(found, self._read)
                 return None if fault is None else Rejected(fault, excerpt(found.text))
             case JsonObject():
                 meant = self._revision.meant(found)
@@ -167,6 +170,9 @@ class PlanReader:
             taken={**self._revision.tasks, **taken},
             replaceable=self._revision.replaceable,
             failed=self._revision.failed,
+            done=self._revision.done,
+            unusable=self._revision.unusable(),
+            revision=self._number,
             depth=self._depth,
         )
 

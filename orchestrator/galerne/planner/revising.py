@@ -48,6 +48,20 @@ class Revision:
             return frozenset()
         return frozenset(task for task, one in self._so_far.items() if one.standing != "succeeded")
 
+    @property
+    def done(self) -> frozenset[TaskId]:
+        return frozenset(task for task, one in self._so_far.items() if one.standing == "succeeded")
+
+    def without(self, read: Mapping[TaskId, TaskSpec]) -> tuple[TaskId, ...]:
+        """What is dropped, and not replaced all the same."""
+        mended = {task.replaces for task in read.values()}
+        return tuple(task for task in self.dropped if task not in mended)
+
+    def unusable(self) -> dict[TaskId, str]:
+        """Why tasks that there are cannot be needed as they stand."""
+        failed = {task.id: "which has failed: replace it first" for task in self.failed}
+        return {**failed, **dict.fromkeys(self.dropped, "which is dropped: do without it")}
+
     def usable(self, read: Mapping[TaskId, TaskSpec]) -> dict[TaskId, TaskSpec]:
         """What may be needed: not what is dropped, and what has failed only once it is replaced."""
         mended = {task.replaces for task in read.values()}
@@ -81,8 +95,8 @@ class Revision:
             and any(word in found.value for word in WORDS)
         )
 
-    def take_word(self, found: JsonObject) -> str | None:
-        """Take it; what is given is why it cannot be taken."""
+    def take_word(self, found: JsonObject, read: Mapping[TaskId, TaskSpec]) -> str | None:
+        """Take it, after the tasks `read`; what is given is why it cannot be taken."""
         why, names = found.value.get("give_up"), found.value.get("drop", ())
         if why is not None:
             self.gave_up = " ".join(str(why).split())[:LONGEST] or "it gave no reason"
@@ -92,5 +106,9 @@ class Revision:
             if task not in self.replaceable:
                 there = ", ".join(sorted(self.replaceable)) or "none"
                 return f"task {str(name)[:60]!r} cannot be dropped; those that can: {there}"
+            needed = [one.id for one in read.values() if task in one.needs]
+            mended = any(one.replaces == task for one in read.values())
+            if needed and not mended:
+                return f"task {task!r} cannot be dropped: task {needed[0]!r} needs it"
             self.dropped[task] = None
         return None

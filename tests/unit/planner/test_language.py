@@ -1,6 +1,7 @@
 """Lists, nested plans, revisions: what a planner's text says, in pieces of any size."""
 
 from collections.abc import Sequence
+from graphlib import TopologicalSorter
 from typing import Any
 
 import msgspec
@@ -137,10 +138,9 @@ def test_the_id_of_an_unfinished_task_names_what_it_is_replaced_by() -> None:
 
 
 def test_what_is_written_again_as_it_was_stays_if_it_has_not_failed() -> None:
-    waiting, new = {"id": "3", "instruction": "do 3"}, {"id": "9", "instruction": "x"}
-    assert revision(lines(waiting, new))[1] == [TaskSpec(id=TaskId("9"), instruction="x")]
-    nothing_new = revision(lines({"id": "1", "instruction": "do 1"}))[1]
-    assert "changes nothing" in reason(nothing_new)
+    stays = {"id": "3", "instruction": "do 3"}
+    assert revision(lines(stays, {"drop": "2"}))[1] == []
+    assert "your answer changes nothing" in reason(revision(lines(stays))[1])
     assert "this very task has failed" in reason(
         revision(lines({"id": "2", "instruction": "do 2"}))[1]
     )
@@ -151,8 +151,11 @@ def test_what_is_written_again_as_it_was_stays_if_it_has_not_failed() -> None:
 @pytest.mark.parametrize(
     ("task", "what"),
     [
-        ({"id": "1", "instruction": "other"}, "id '1' names another task already"),
-        ({"id": "5", "instruction": "x", "needs": ["2"]}, "does not stand before it"),
+        ({"id": "1", "instruction": "other"}, "task '1' is done, its result stands"),
+        ({"id": "5", "instruction": "x", "needs": ["2"]}, "'2', which has failed: replace it"),
+        ({"id": "5", "instruction": "x", "needs": ["6"]}, "does not stand before it"),
+        ({"id": "2--r3", "instruction": "x", "replaces": "2"}, "is reserved"),
+        ({"id": "4--plan", "instruction": "x", "replaces": "2"}, "is reserved"),
         ({"id": "5", "instruction": "x", "replaces": "1"}, "cannot be replaced"),
         ({"id": "5", "instruction": "x", "replaces": "9"}, "cannot be replaced"),
         ({"drop": ["1"]}, "task '1' cannot be dropped; those that can: 2, 3, 4"),
@@ -161,6 +164,37 @@ def test_what_is_written_again_as_it_was_stays_if_it_has_not_failed() -> None:
 )
 def test_what_a_revision_may_not_say(task: dict[str, Any], what: str) -> None:
     assert what in reason(revision(lines(task))[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (lines({"id": "3", "instruction": "x", "needs": ["3"]}), "need of task '3'"),
+        (
+            lines(
+                {"id": "2", "instruction": "x", "needs": ["3"]},
+                {"id": "3", "instruction": "y", "needs": ["2"]},
+            ),
+            "it would wait for itself, because of its need of task '2'",
+        ),
+        (
+            lines(
+                {"id": "5", "instruction": "x", "needs": ["3"]},
+                {"id": "3", "instruction": "y", "needs": ["5"]},
+            ),
+            "need of task '5'",
+        ),
+        (
+            lines(
+                {"id": "9", "instruction": "x", "replaces": "2"},
+                {"id": "2", "instruction": "y"},
+            ),
+            "task '2' is replaced by task '9' already",
+        ),
+    ],
+)
+def test_nothing_is_replaced_twice_or_made_to_wait_for_itself(text: str, what: str) -> None:
+    assert what in reason(revision(text)[1][-1:])
 
 
 def test_a_fresh_id_may_say_what_it_replaces() -> None:
@@ -177,7 +211,28 @@ def test_a_revision_may_only_drop_or_give_up() -> None:
 
 def test_what_is_dropped_cannot_be_needed() -> None:
     text = lines({"drop": ["4"]}, {"id": "5", "instruction": "x", "needs": ["4"]})
-    assert "does not stand before it" in reason(revision(text)[1])
+    assert "'4', which is dropped: do without it" in reason(revision(text)[1])
+
+
+def test_what_a_new_task_needs_cannot_be_dropped() -> None:
+    text = lines({"id": "5", "instruction": "x", "needs": ["4"]}, {"drop": ["4"]})
+    reader, judged = revision(text)
+    assert "task '4' cannot be dropped: task '5' needs it" in reason(judged[1:])
+    assert reader.dropped == ()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_to_replace_a_task_and_drop_the_old_one_is_to_replace_it(first: int) -> None:
+    both: list[dict[str, Any]] = [{"id": "2", "instruction": "another way"}, {"drop": ["2"]}]
+    then: dict[str, Any] = {"id": "5", "instruction": "then", "needs": ["2"]}
+    reader, judged = revision(lines(both[first], both[1 - first], then))
+    assert [one.id for one in judged] == ["2--r2", "5"]
+    assert reader.dropped == ()
+
+
+def test_what_is_done_and_written_once_more_as_it_was_is_no_new_task() -> None:
+    text = lines({"id": "1", "instruction": "do 1"}, {"id": "5", "instruction": "x", "needs": "1"})
+    assert [one.id for one in revision(text)[1]] == ["5"]
 
 
 def test_an_empty_revision_is_asked_again() -> None:
@@ -213,7 +268,12 @@ def graphs(draw: st.DrawFn) -> list[TaskSpec]:
         some = st.lists(st.sampled_from(before), unique=True) if before else st.just([])
         needs: list[TaskId] = draw(some)
         kind: TaskKind = draw(kinds)
-        reference = {"$ref": f"{needs[0]}.path"} if needs else "a.txt"
+        foreach: Any = draw(st.sampled_from((None, ["a", "b"], [], {"$ref": "a list"})))
+        if isinstance(foreach, dict):
+            foreach = {"$ref": f"{needs[-1]}.files"} if needs else None
+        reference: Any = {"$ref": f"{needs[0]}.path"} if needs else "a.txt"
+        if foreach is not None and draw(st.booleans()):
+            reference = draw(st.sampled_from(({"$ref": "item"}, "in/{{item.name}}")))
         task = TaskSpec(
             id=TaskId(str(n + 1)),
             kind=kind,
@@ -221,7 +281,9 @@ def graphs(draw: st.DrawFn) -> list[TaskSpec]:
             tool="text_stats" if kind == "tool" else None,
             args={"path": reference} if kind == "tool" else None,
             needs=tuple(needs),
-            foreach=draw(st.sampled_from((None, ["a", "b"], []))),
+            foreach=foreach,
+            model=draw(st.sampled_from((None, "small", "large"))) if kind == "agent" else None,
+            effort=draw(st.sampled_from((None, "low"))) if kind == "agent" else None,
         )
         tasks.append(task)
     return tasks
@@ -229,8 +291,9 @@ def graphs(draw: st.DrawFn) -> list[TaskSpec]:
 
 def _may_be_referred_to(tasks: list[TaskSpec]) -> bool:
     """Whether no argument takes a part of what is surely a text or a list."""
-    kinds = {task.id: task.kind for task in tasks}
-    return all(kinds[one] != "agent" for task in tasks for one in referenced_tasks(task.args))
+    texts = {task.id for task in tasks if task.kind == "agent" or task.foreach is not None}
+    used = (one for task in tasks for one in referenced_tasks([task.args, task.foreach]))
+    return texts.isdisjoint(used)
 
 
 @given(graphs().filter(_may_be_referred_to), st.integers(1, 40), st.integers(0, 8))
@@ -246,6 +309,78 @@ def test_a_plan_reads_as_it_was_written_at_any_size_of_pieces(
     again = PlanReader(TOOLS, tasks[:killed])
     judged = [one for piece in pieces for one in again.feed(piece)]
     assert [*judged, *again.finish()] == tasks[killed:]
+
+
+standings: st.SearchStrategy[Standing] = st.sampled_from(
+    ("succeeded", "failed", "running", "waiting")
+)
+
+
+@st.composite
+def revisions(draw: st.DrawFn) -> tuple[list[TaskSoFar], list[dict[str, Any]]]:
+    """A plan as it stands, and what a model may say of it: right and wrong, in any order."""
+    count = draw(st.integers(1, 5))
+    there: list[TaskSoFar] = []
+    for n in range(1, count + 1):
+        before = [one.task.id for one in there]
+        needs: list[TaskId] = draw(st.lists(st.sampled_from(before), unique=True)) if before else []
+        spec = TaskSpec(id=TaskId(str(n)), instruction=f"do {n}", needs=tuple(needs))
+        there.append(TaskSoFar(task=spec, standing=draw(standings)))
+    ids = st.integers(1, count + 4).map(str)
+    written: st.SearchStrategy[dict[str, Any]] = st.one_of(
+        st.fixed_dictionaries(
+            {"id": ids, "instruction": st.sampled_from(("do 1", "do 2", "another way", "{{2}}"))},
+            optional={"needs": st.lists(ids, max_size=2, unique=True), "replaces": ids},
+        ),
+        st.fixed_dictionaries({"drop": st.lists(ids, max_size=2)}),
+        st.fixed_dictionaries({"give_up": st.just("no way")}),
+    )
+    return there, draw(st.lists(written, max_size=8))
+
+
+@given(revisions(), st.integers(1, 40), st.integers(0, 8))
+@settings(max_examples=300)
+def test_a_revision_says_the_same_in_pieces_of_any_size_and_after_any_kill(
+    plan: tuple[list[TaskSoFar], list[dict[str, Any]]], size: int, killed: int
+) -> None:
+    there, said = plan
+    text = lines(*said)
+    whole = PlanReader(TOOLS, so_far=there, revision=2)
+    judged = [*whole.feed(text), *whole.finish()]
+    tasks = [one for one in judged if isinstance(one, TaskSpec)]
+    for already in ([], tasks[:killed]):
+        reader = PlanReader(TOOLS, already, there, 2)
+        pieces = [text[at : at + size] for at in range(0, len(text), size)]
+        again = [one for piece in pieces for one in reader.feed(piece)]
+        again += reader.finish()
+        new = [one for one in again if isinstance(one, TaskSpec)]
+        assert new == tasks[len(already) :]
+        assert (reader.dropped, reader.gave_up) == (whole.dropped, whole.gave_up)
+    _holds_together(there, tasks, whole.dropped)
+
+
+def _holds_together(
+    there: list[TaskSoFar], tasks: list[TaskSpec], dropped: tuple[TaskId, ...]
+) -> None:
+    """What an accepted revision promises to the core."""
+    standing = {one.task.id: one.standing for one in there}
+    assert len({task.id for task in tasks}) == len(tasks)
+    assert not {task.id for task in tasks} & standing.keys()
+    replaced = {task.replaces: task for task in tasks if task.replaces}
+    assert len(replaced) == sum(task.replaces is not None for task in tasks)
+    assert all(standing[task] != "succeeded" for task in (*replaced, *dropped))
+    assert replaced.keys().isdisjoint(dropped)
+    specs = {one.task.id: one.task for one in there} | {task.id: task for task in tasks}
+    stands = {name: replaced.get(name, spec) for name, spec in specs.items()}
+    TopologicalSorter(
+        {spec.id: [stands[need].id for need in spec.needs] for spec in stands.values()}
+    ).prepare()  # raises where tasks wait for one another
+    before: set[TaskId] = set()
+    for task in tasks:
+        known = before | {one for one in standing if one not in dropped}
+        assert known.issuperset(task.needs)
+        assert all(need in replaced for need in task.needs if standing.get(need) == "failed")
+        before.add(task.id)
 
 
 @given(graphs(), st.sampled_from(("4", "4--2", "5--0")))

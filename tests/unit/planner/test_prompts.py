@@ -1,5 +1,6 @@
 """A deployment's own prompts: what replaces ours, and what is refused."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,23 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, name: str, data: bytes,
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(InvalidSettingsError, match="No such file or directory"):
         prompts_of(str(tmp_path / "nowhere"))
+
+
+FOLDERS = (
+    Path(__file__).parents[3] / "orchestrator/galerne/planner/prompts",
+    Path(__file__).parents[3] / "agents/galerne_agents/prompts",
+)
+SUMS = {
+    "answer-cite.v1.md": "2c2934a8fb0d",
+    "answer-more.v1.md": "4cd705c6434f",
+    "answer.v2.md": "10f2bbc61da6",
+    "planner.v4.md": "83c1bf2bceff",
+    "revision.v2.md": "a6ebd0418baa",
+    "executor.v2.md": "7922b16be14a",
+}
+
+
+def test_a_changed_text_is_a_new_version() -> None:
+    """Runs are told apart by the version: change the name of the file, too, and this."""
+    found = [file for folder in FOLDERS for file in folder.iterdir()]
+    assert {file.name: sha256(file.read_bytes()).hexdigest()[:12] for file in found} == SUMS
