@@ -412,3 +412,10 @@ def test_a_whole_job_with_arithmetic(folder: Folder) -> None:
     assert f" is {sum(words)} words." in answer
     assert f"{sum(words)} / 4 = " in answer
     assert "6 * 7 = 42." in answer
+
+
+def test_the_element_of_a_list_is_no_result_of_another_task() -> None:
+    numbers = {"1": "a.txt has 3 words.", "2": "b.txt has 5 words."}
+    task = "Say which is longer."
+    with_element = executor_request(task, {**numbers, "item": "c.txt"})
+    assert respond(with_element) == respond(executor_request(task, numbers))

@@ -19,6 +19,8 @@ from galerne.models.standin.grammar import read_clauses
 from galerne.models.standin.measures import readings_of
 from galerne.models.standin.prompts import Part, parts, section
 
+ELEMENT = "item"
+"""The heading of what a task is done for, which its instruction names: no result of another."""
 CALLS_A_TURN = 25
 """Tool calls of one turn; more go into the next."""
 
@@ -28,7 +30,8 @@ Session = Generator[Uses, tuple[str, ...], str]
 
 def execute(request: ChatRequest) -> Answer:
     """The next turn of an executor's conversation."""
-    return follow(section(request, "Task"), parts(request, "Results"), request)
+    results = [part for part in parts(request, "Results") if part.title != ELEMENT]
+    return follow(section(request, "Task"), results, request)
 
 
 def follow(instruction: str, results: Sequence[Part], request: ChatRequest) -> Answer:
