@@ -120,10 +120,13 @@ def view(state: JobState, job: str, tenant: str, now: float) -> JobView:
 
 
 def _tasks(state: JobState) -> list[tuple[TaskId, TaskSpec]]:
-    """What plans, then the planned tasks in plan order, each before its parts; then the answer."""
+    """What plans, then the planned tasks in plan order, each before its parts; then the answer.
+
+    Last come parts of a task that is not known yet: a fact that was read early.
+    """
     told: dict[TaskId, TaskSpec] = {}
     parts: dict[TaskId, list[TaskId]] = {}
-    for part in sorted(state.owner, key=_place_among_parts):
+    for part in sorted(state.owner, key=_place):
         parts.setdefault(state.owner[part], []).append(part)
 
     def tell(task: TaskId) -> None:
@@ -135,13 +138,14 @@ def _tasks(state: JobState) -> list[tuple[TaskId, TaskSpec]]:
     planned = [one.task.id for one in state.in_plan_order() if one.task.id not in state.owner]
     others = sorted(state.ready.keys() - state.planned.keys() - state.parts.keys())
     plans = [task for task in others if state.ready[task].task.kind == "plan"]
-    for task in (*plans, *planned, *others, *state.planned):
+    orphans = sorted(state.planned, key=lambda task: (state.owner.get(task, ""), *_place(task)))
+    for task in (*plans, *planned, *others, *orphans):
         tell(task)
     return list(told.items())
 
 
-def _place_among_parts(part: TaskId) -> tuple[bool, float, TaskId]:
-    """What plans first, then by number."""
+def _place(part: TaskId) -> tuple[bool, float, TaskId]:
+    """Among the parts of one task: what plans first, then by number."""
     name = part.rpartition("--")[2]
     return not is_planning(part), int(name) if name.isdecimal() else math.inf, part
 

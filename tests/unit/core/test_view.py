@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from galerne.core.usage import step_usage
 from galerne.core.view import JobView, TaskView, view
-from galerne.messages.facts import AnyFact, Cancelled, Ended, Step
+from galerne.messages.facts import AnyFact, Cancelled, Ended, Planned, Step
 from galerne.messages.ids import TaskId
 from galerne.messages.plan import ModelUsage, Usage
 from unit.core.facts import (
@@ -22,6 +22,7 @@ from unit.core.facts import (
     planned,
     ready,
     retellings,
+    spec,
     stored,
     submitted,
     tool_step,
@@ -170,3 +171,9 @@ def test_the_same_facts_look_the_same(told: tuple[list[Stored], list[Stored]]) -
     log, again = told
     views = [view(folded(facts), JOB.id, JOB.tenant, 30.0) for facts in (log, again)]
     assert views[0] == views[1]
+
+
+def test_parts_of_a_task_that_is_not_known_yet_stand_in_one_order() -> None:
+    parts = [Planned(revision=2, n=n, task=spec(f"2--{n}"), parent=TaskId("2")) for n in (2, 10)]
+    for log in (parts, parts[::-1]):
+        assert [task.id for task in _view(*log).tasks] == ["2--2", "2--10"]
