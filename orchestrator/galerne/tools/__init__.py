@@ -6,6 +6,7 @@ a decoder (what its arguments must be). A tool worker finds tools through entry 
 model can read: a result, or a refusal that says what to do next.
 """
 
+from galerne.tools.by_schema import schema_tool
 from galerne.tools.calling import MAX_RESULT, invoke
 from galerne.tools.context import BlobFile, BlobStore, ToolContext
 from galerne.tools.contract import AnyTool, Tool, tool
@@ -13,6 +14,7 @@ from galerne.tools.loading import find_tools, load_tools
 
 __all__ = [
     "tool",
+    "schema_tool",
     "Tool",
     "AnyTool",
     "ToolContext",

@@ -17,7 +17,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, get_args, overload
 
 from galerne.errors import InvalidInputError
 from galerne.messages.tools import Approve, Effect, ToolSpec
-from galerne.tools.parameters import Parameters, read_parameters
+from galerne.tools.parameters import ReadsArguments, read_parameters
 from galerne.tools.schema import read_docstring
 
 P = ParamSpec("P")
@@ -37,7 +37,7 @@ class Tool(Generic[P, R]):
         self,
         function: Callable[P, R],
         spec: ToolSpec,
-        parameters: Parameters,
+        parameters: ReadsArguments,
         *,
         approve: Leave = False,
     ) -> None:
@@ -116,7 +116,7 @@ def tool(
 
     def decorate(function: Callable[..., Any]) -> AnyTool:
         tool_name = getattr(function, "__name__", "") if name is None else name
-        _check(function, tool_name, effect, timeout)
+        check_tool(function, tool_name, effect, timeout)
         description, described = read_docstring(function.__doc__)
         parameters = read_parameters(function, tool_name, described)
         spec = ToolSpec(
@@ -126,20 +126,22 @@ def tool(
             effect=effect,
             timeout=timeout,
             version=version,
-            approve=_announced(approve),
+            approve=announced(approve),
         )
         return Tool(function, spec, parameters, approve=approve)
 
     return decorate if function is None else decorate(function)
 
 
-def _announced(approve: Leave) -> Approve:
+def announced(approve: Leave) -> Approve:
+    """How a tool's spec says whether a person is asked."""
     if callable(approve):
         return "sometimes"
     return "always" if approve else "never"
 
 
-def _check(function: Callable[..., Any], name: str, effect: str, timeout: float) -> None:
+def check_tool(function: Callable[..., Any], name: str, effect: str, timeout: float) -> None:
+    """Raises InvalidInputError for what no tool can be, however its parameters are given."""
     if not _NAME.fullmatch(name):
         raise InvalidInputError(
             f"a tool cannot be named {name[:80]!r}: models allow 1 to 64 letters, digits, "

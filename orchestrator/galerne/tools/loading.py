@@ -2,7 +2,8 @@
 
 A package offers tools by naming a module in the entry-point group `galerne.tools`. The module
 holds its tools at its top level, or, where they depend on settings, a function `tools(settings)`
-that makes them; so nothing about a tool is global and two workers may differ.
+that makes them; so nothing about a tool is global and two workers may differ. The function may
+make none: what is dangerous is off until the settings say otherwise.
 """
 
 from collections.abc import Callable, Iterable
@@ -61,9 +62,8 @@ def _load(point: EntryPoint, settings: ToolSettings) -> list[AnyTool]:
         raise InvalidInputError(f"{where} must name a module, without a colon")
     factory = getattr(module, _FACTORY, None)
     if callable(factory) and not isinstance(factory, Tool):
-        found = _checked(cast("_Factory", factory)(settings), where)
-    else:
-        found = find_tools(module)
+        return _checked(cast("_Factory", factory)(settings), where)
+    found = find_tools(module)
     if not found:
         raise InvalidInputError(f"{where} has no tools: decorate a function with @tool")
     return found

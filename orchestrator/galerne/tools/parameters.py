@@ -11,7 +11,7 @@ import difflib
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Protocol, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -22,6 +22,26 @@ from galerne.tools.schema import Schema, object_schema, signature_line, without_
 
 _SHOWN = 60
 """Characters of a wrong value that its refusal repeats."""
+
+
+class ReadsArguments(Protocol):
+    """How a tool's arguments are read, whether its parameters are annotations or a schema."""
+
+    @property
+    def schema(self) -> Schema: ...
+
+    @property
+    def context(self) -> str | None:
+        """The parameter that takes the ToolContext."""
+        ...
+
+    def decode(self, arguments: Mapping[str, Any], blobs: BlobStore = NO_BLOBS) -> dict[str, Any]:
+        """JSON arguments as keyword arguments. Raises InvalidInputError, one line."""
+        ...
+
+    def to_read(self, arguments: Mapping[str, Any]) -> dict[str, Blob]:
+        """The arguments that are content put aside, for parameters that want the value itself."""
+        ...
 
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,111 @@
+"""A tool given by JSON Schema: its parameters come from elsewhere, and not from annotations.
+
+So do the tools of MCP servers, of OpenAPI documents, and of whoever has a schema already. The
+arguments are validated by the `jsonschema-rs` package and handed on as they are, one object.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from inspect import iscoroutinefunction
+from typing import Any
+
+import msgspec
+
+from galerne.core.answers import first_fault, validator
+from galerne.errors import InvalidInputError
+from galerne.messages.blobs import Blob, is_blob, to_blob
+from galerne.messages.tools import Effect, ToolSpec
+from galerne.tools.context import NO_BLOBS, BlobStore, ToolContext
+from galerne.tools.contract import AnyTool, Leave, Tool, announced, check_tool
+from galerne.tools.schema import Schema, signature_line
+
+OfArguments = Callable[[dict[str, Any], ToolContext], Any]
+"""What such a tool does: given the arguments, async or (in a thread) plain."""
+
+
+class SchemaParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters as a JSON Schema of type object, of Draft 7 unless it says otherwise."""
+
+    tool: str
+    schema: Schema
+    context: str = "context"
+
+    def decode(
+        self,
+        arguments: Mapping[str, Any],
+        blobs: BlobStore = NO_BLOBS,  # noqa: ARG002 - given to whatever reads arguments
+    ) -> dict[str, Any]:
+        """The arguments as the keyword `arguments`. Raises InvalidInputError, one line.
+
+        Content that was put aside stays a reference; `blobs` is not asked.
+        """
+        given = dict(arguments)
+        fault = first_fault(given, self.schema)
+        if fault:
+            usage = signature_line(self.tool, self.schema)
+            raise InvalidInputError(f"wrong arguments: {fault}. Call it as {usage}")
+        return {"arguments": given}
+
+    def to_read(self, arguments: Mapping[str, Any]) -> dict[str, Blob]:
+        """The arguments that are content put aside, where the schema wants the value itself."""
+        return {
+            name: to_blob(value)
+            for name, value in arguments.items()
+            if is_blob(value) and first_fault({name: value}, self._only(name))
+        }
+
+    def _only(self, name: str) -> Schema:
+        return {key: value for key, value in self.schema.items() if key != "required"} | {
+            "properties": {name: self.schema.get("properties", {}).get(name, {})}
+        }
+
+
+def schema_tool(
+    name: str,
+    description: str,
+    parameters: Mapping[str, Any],
+    call: OfArguments,
+    *,
+    effect: Effect = "once",
+    timeout: float = 30.0,
+    version: str = "1",
+    approve: Leave = False,
+) -> AnyTool:
+    """A tool given by the JSON Schema of its arguments.
+
+    `call(arguments, context)` gets arguments that fit, and may be async or plain (a plain one runs
+    in a thread). A function for `approve` gets the keyword `arguments`. What is not known of its
+    `effect` is taken for the worst. `timeout` is in seconds. Raises InvalidInputError for what
+    cannot be a tool.
+    """
+    check_tool(call, name, effect, timeout)
+    schema: Schema = {"type": "object", "properties": {}, **copy.deepcopy(dict(parameters))}
+    try:
+        validator(schema)
+    except Exception as error:
+        fault: Any = error
+        why = " ".join(str(getattr(fault, "message", error)).split())[:200]
+        raise InvalidInputError(f"tool {name}: its parameters are no JSON Schema: {why}") from error
+    spec = ToolSpec(
+        name=name,
+        description=" ".join(description.split()) or name.replace("_", " "),
+        parameters=schema,
+        effect=effect,
+        timeout=timeout,
+        version=version,
+        approve=announced(approve),
+    )
+    parameters_read = SchemaParameters(tool=name, schema=schema)
+    return Tool(_by_keyword(call), spec, parameters_read, approve=approve)
+
+
+def _by_keyword(call: OfArguments) -> Callable[..., Any]:
+    """The same, called as every tool is; its own parameters may have any names."""
+
+    async def run(arguments: dict[str, Any], context: ToolContext) -> Any:
+        return await call(arguments, context)
+
+    def run_plain(arguments: dict[str, Any], context: ToolContext) -> Any:
+        return call(arguments, context)
+
+    return run if iscoroutinefunction(call) else run_plain

@@ -1,0 +1,74 @@
+"""Tools given by JSON Schema: validated, called with one object, refused in one line."""
+
+from typing import Any
+
+import pytest
+
+from galerne.errors import InvalidInputError, ToolError
+from galerne.messages.tools import ToolRefused, ToolResult
+from galerne.tools import ToolContext, invoke, schema_tool
+from unit.tools.calls import context
+
+pytestmark = pytest.mark.anyio
+
+CITY: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "city": {"type": "string", "minLength": 2},
+        "days": {"type": "integer", "maximum": 14},
+    },
+    "required": ["city"],
+    "additionalProperties": False,
+}
+
+
+async def _forecast(arguments: dict[str, Any], context: ToolContext) -> dict[str, Any]:
+    return {"key": context.key, **arguments}
+
+
+def _plain(arguments: dict[str, Any], _: ToolContext) -> str:
+    if arguments["city"] == "Atlantis":
+        raise ToolError("there is no Atlantis: ask for another city")
+    return f"fine in {arguments['city']}"
+
+
+async def test_arguments_that_fit_come_as_they_are() -> None:
+    tool = schema_tool("forecast", "Weather to come.", CITY, _forecast)
+    assert (tool.spec.effect, tool.spec.parameters) == ("once", CITY)
+    outcome = await invoke(tool, {"city": "Brest", "days": 3}, context())
+    assert isinstance(outcome, ToolResult)
+    assert outcome.value == {"key": context().key, "city": "Brest", "days": 3}
+
+
+async def test_a_plain_function_may_refuse_too() -> None:
+    tool = schema_tool("forecast", "", CITY, _plain, effect="pure")
+    assert tool.spec.description == "forecast"
+    assert await invoke(tool, {"city": "Brest"}, context()) == ToolResult(
+        value="fine in Brest", content="fine in Brest"
+    )
+    outcome = await invoke(tool, {"city": "Atlantis"}, context())
+    assert outcome == ToolRefused(code="tool", message="there is no Atlantis: ask for another city")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        ({}, '"city" is a required property'),
+        ({"city": "B"}, "$.city: "),
+        ({"city": "Brest", "days": 99}, "$.days: 99 is greater than the maximum of 14"),
+        ({"city": "Brest", "dazs": 1}, "'dazs' was unexpected"),
+    ],
+)
+async def test_what_does_not_fit_is_refused_with_the_way_to_call_it(
+    arguments: dict[str, Any], fault: str
+) -> None:
+    outcome = await invoke(schema_tool("forecast", "", CITY, _forecast), arguments, context())
+    assert isinstance(outcome, ToolRefused)
+    assert outcome.code == "invalid_input"
+    assert fault in outcome.message
+    assert "Call it as forecast(city: string, days?: integer)" in outcome.message
+
+
+def test_what_is_no_schema_is_refused_at_once() -> None:
+    with pytest.raises(InvalidInputError, match="tool odd: its parameters are no JSON Schema"):
+        schema_tool("odd", "", {"properties": {"a": {"type": 5}}}, _forecast)
