@@ -82,6 +82,7 @@ POINTS: Final[Mapping[str, Point]] = {
     **_around("publish.decided", "a person's word is written", _C),
     **_around("publish.cancelled", "a user's cancel is written", _C),
     **_around("publish.ended", "the end of a job is written", _C),
+    **_around("turn", "the turn of a conversation is written", _C),
     # acknowledgements
     **_around("ack.submit", "a submitted job is taken off its queue", _C, sending=True),
     **_around("ack.command", "a command is taken off its queue", _C, sending=True),

@@ -3,7 +3,7 @@
 It shares no code with what it judges: the streams are read with a plain NATS client, everything is
 plain JSON, and the rules are written from `docs/guarantees.md` alone.
 
-    collect    two streams ─▶ log.jsonl, journal.jsonl                  (`collecting`)
+    collect    the streams ─▶ log.jsonl, journal.jsonl, turns.jsonl     (`collecting`)
     read       the evidence of one fleet, by what the rules ask of it   (`held`)
     judge      ─▶ findings, each with its cause                         (`judging_…`)
 """
@@ -13,7 +13,7 @@ from chaos.findings import Finding, What
 from chaos.held import Held, read
 from chaos.judging_calls import repeated_calls, unspooled
 from chaos.judging_effects import doubled_effects, doubts, late_effects
-from chaos.judging_jobs import doubled_facts, jobs, overspent, unheard
+from chaos.judging_jobs import conversations, doubled_facts, jobs, overspent, unheard
 
 __all__ = ["Finding", "Held", "What", "collect", "judge", "read"]
 
@@ -22,6 +22,7 @@ def judge(held: Held) -> list[Finding]:
     """Everything that has to be counted, each with its cause."""
     return [
         *jobs(held),
+        *conversations(held),
         *overspent(held),
         *unheard(held),
         *doubled_facts(held),

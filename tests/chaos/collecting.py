@@ -1,6 +1,7 @@
-"""Reading the two streams of a fleet into its evidence, with a plain NATS client.
+"""Reading the streams of a fleet into its evidence, with a plain NATS client.
 
-galerne's log, its tool journal ─▶ log.jsonl, journal.jsonl      one message a line, in order
+galerne's log, its tool journal, its conversations ─▶ log.jsonl, journal.jsonl, turns.jsonl
+                                                      one message a line, in order
 """
 
 import json
@@ -15,17 +16,18 @@ from nats.errors import Error
 
 from chaos.plain import connect
 
+STREAMS = {"log": "EVENTS", "journal": "TOOLJ", "turns": "SESSIONS"}
 BATCH = 500
 COLLECTING = 60.0
 """Seconds that reading a stream may take, servers on their way back included."""
 
 
 async def collect(url: str, folder: Path, prefix: str = "galerne") -> None:
-    """Read the log and the tool journal into the evidence."""
+    """Read the streams into the evidence."""
     client = await connect(url)
     try:
         with anyio.fail_after(COLLECTING):
-            for name, stream in (("log", "EVENTS"), ("journal", "TOOLJ")):
+            for name, stream in STREAMS.items():
                 messages = await _read(client, f"{prefix.upper()}_{stream}")
                 lines = "".join(f"{json.dumps(message)}\n" for message in messages)
                 (folder / f"{name}.jsonl").write_text(lines, "utf-8")

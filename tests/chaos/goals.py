@@ -13,7 +13,7 @@ import msgspec
 
 Kind = Literal[
     "whole", "failing", "pure", "idempotent", "once", "slow", "slow_told", "slow_once", "counting",
-    "asking", "asking_poor", "budgeted", "poor", "overdue",
+    "asking", "asking_poor", "budgeted", "poor", "overdue", "revised", "listed", "talking",
 ]  # fmt: skip
 
 FILES = {"a.txt": 9, "b.txt": 14}
@@ -61,8 +61,6 @@ def job(kind: Kind, job_id: str) -> Job:
             calls = [call(f"chaos_{kind}", note) for note in notes]
             calls.append(call(f"chaos_{kind}", f"{kind}-told", told=True))
             return Job(job_id, " ".join(calls), Expected("succeeded", (*notes, f"{kind}-told")))
-        case "slow":
-            return Job(job_id, _slow("chaos_pure"), Expected("succeeded", ("slow-one",)))
         case "asking":
             options = {"approve": ["chaos_once"]}
             return msgspec.structs.replace(job("once", job_id), options=options)
@@ -76,6 +74,8 @@ def job(kind: Kind, job_id: str) -> Job:
         case "poor":
             limit = {"budget": {"calls": COUNTING_TAKES - 2}}
             return Job(job_id, COUNTING, EXHAUSTED, limit)
+        case "revised" | "listed" | "talking":
+            return _growing(kind, job_id)
         case "slow_told":  # long enough for a cancel to be noticed before the model's next turn
             return Job(
                 job_id,
@@ -85,8 +85,34 @@ def job(kind: Kind, job_id: str) -> Job:
         case "overdue":
             late = Expected("deadline_exceeded")
             return Job(job_id, call("chaos_pure", "late", seconds=20), late, {}, 1.2)
-        case "slow_once":
-            return Job(job_id, _slow("chaos_once"), Expected("succeeded", ("slow-one",)))
+        case "slow" | "slow_once":
+            tool = "chaos_pure" if kind == "slow" else "chaos_once"
+            return Job(job_id, _slow(tool), Expected("succeeded", ("slow-one",)))
+
+
+def _growing(kind: Literal["revised", "listed", "talking"], job_id: str) -> Job:
+    """A plan that grows while it runs, and a job of a conversation."""
+    match kind:
+        case "revised":
+            plan = {"plan": [given("1", "Count the words of a.txt."),
+                             given("2", "Count the words of c.txt."),
+                             given("3", "Say which is longer.", needs=["1", "2"])]}  # fmt: skip
+            return Job(job_id, COMPARING, Expected("succeeded", COMPARED), plan)
+        case "listed":  # a list that the first task finds, and then a plan inside the plan
+            found = given("1", kind="tool", tool="list_files", args={"pattern": "[ab].txt"})
+            counted = given("2", "Count the words of {{item}}.", foreach={"$ref": "1"})
+            planned = given("3", COMPARING, kind="plan", needs=["2"])
+            plan = {"plan": [found, counted, planned]}
+            return Job(job_id, "Look at both files.", Expected("succeeded", COMPARED[:2]), plan)
+        case "talking":
+            in_one = {"session": "chaos-talk"}
+            return msgspec.structs.replace(job("counting", job_id), options=in_one)
+
+
+def given(task: str, instruction: str | None = None, **fields: Any) -> dict[str, Any]:
+    """A task of a given plan; an agent's, unless `kind` says otherwise."""
+    said = {} if instruction is None else {"instruction": instruction}
+    return {"id": task, "kind": "agent", **said, **fields}
 
 
 def call(tool: str, note: str, *, seconds: float | None = None, told: bool = False) -> str:
@@ -115,6 +141,8 @@ COUNTING = (
     " a.txt and b.txt."
 )
 COUNTED = ("a.txt has 9 words", "b.txt has 14 words", "b.txt is longer than a.txt", "is 23 words")
+COMPARING = "Count the words in a.txt and in b.txt, then say which is longer."
+COMPARED = COUNTED[:3]
 COUNTING_TAKES = 9
 """Model calls of that, plan and answer included."""
 MAY_BREAK_OFF = 2

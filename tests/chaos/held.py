@@ -45,6 +45,8 @@ class Held:
     """Key of a tool call → the last message of each of its entries, as far as there are any."""
     messages: Counter[str] = field(default_factory=Counter)
     """`<job>.<name of the fact, or place in the tool journal>` → how many messages it has."""
+    turns: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Job → what it has left in its conversation."""
 
     @property
     def effects(self) -> list[dict[str, Any]]:
@@ -94,6 +96,10 @@ def read(folder: Path) -> Held:
         held.messages[f"{job}.{task}.{n}.{entry}"] += 1
         known = held.journal.setdefault(f"{job}.{task}.{n}", {})
         known[entry] = message | {"data": _decoded(message["data"])}
+    for message in _lines(folder / "turns.jsonl"):
+        job = message["subject"].rpartition(".")[2]
+        said = message | {"data": _decoded(message["data"])}
+        held.turns.setdefault(job, []).append(said)
     return held
 
 

@@ -32,6 +32,20 @@ def jobs(held: Held) -> Iterator[Finding]:
             yield Finding("wrong", name, cause[:400])
 
 
+def conversations(held: Held) -> Iterator[Finding]:
+    """Whether each answer of a conversation stands in it once, before its job has ended."""
+    for job in held.jobs:
+        options: dict[str, Any] = job.get("options") or {}
+        end = held.facts.get(f"{job['id']}.end")
+        if "session" not in options or end is None or end["data"].get("status") != "succeeded":
+            continue
+        turns = held.turns.get(job["id"], [])
+        if len(turns) != 1 or turns[0]["time"] > end["time"]:
+            yield Finding("wrong", job["id"], f"{len(turns)} turns of it, or after its end")
+        elif turns[0]["data"].get("answer") != end["data"].get("result"):
+            yield Finding("wrong", job["id"], "its turn does not hold its answer")
+
+
 def overspent(held: Held) -> Iterator[Finding]:
     """Jobs that have begun more model calls than their budget allows."""
     for job in held.jobs:

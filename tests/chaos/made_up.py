@@ -22,6 +22,7 @@ class Made:
         self.tools: list[dict[str, Any]] = []
         self.log: list[dict[str, Any]] = []
         self.journal: list[dict[str, Any]] = []
+        self.turns: list[dict[str, Any]] = []
         self.fact("submitted", 1.0)
 
     def fact(self, name: str, at: float, data: dict[str, Any] | None = None) -> None:
@@ -29,6 +30,10 @@ class Made:
 
     def journaled(self, entry: str, at: float, data: dict[str, Any]) -> None:
         self.journal.append(self._message(f"galerne.tj.default.j.1.1.{entry}", at, data))
+
+    def said(self, at: float, answer: str) -> None:
+        subject = "galerne.session.default.talk.j"
+        self.turns.append(self._message(subject, at, {"goal": "what is it", "answer": answer}))
 
     def ended(self, status: str = "succeeded", result: str = "it is 42", error: str = "") -> None:
         self.fact("end", 99.0, {"status": status, "result": result, "error": error})
@@ -66,7 +71,7 @@ class Made:
         self._told("begin", tool, "j.1.1", at)
 
     def found(self) -> list[Finding]:
-        for name in ("jobs", "kills", "stops", "models", "tools", "log", "journal"):
+        for name in ("jobs", "kills", "stops", "models", "tools", "log", "journal", "turns"):
             lines = "".join(f"{json.dumps(line)}\n" for line in getattr(self, name))
             (self.folder / f"{name}.jsonl").write_text(lines)
         return judge(read(self.folder))

@@ -4,6 +4,7 @@ Most boundaries are passed by any job. The others need something special: a job 
 a model that asks for a pause, a message that nobody can read, a process that has died before.
 """
 
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import msgspec
@@ -71,6 +72,41 @@ STOPS = (
 written."""
 
 
+LATER: Mapping[Role, tuple[tuple[str, Kind], ...]] = {
+    "planner": (
+        ("publish.planned.before", "revised"), ("publish.planned.after", "revised"),
+        ("publish.plan_ended.before", "revised"), ("publish.plan_ended.after", "revised"),
+        ("spool.synced", "revised"), ("publish.done.before", "revised"),
+        ("publish.planned.before", "listed"), ("publish.planned.after", "listed"),
+        ("publish.plan_ended.before", "listed"), ("publish.plan_ended.after", "listed"),
+        ("spool.synced", "listed"), ("publish.done.before", "listed"),
+    ),
+    "coordinator": (
+        ("publish.submitted.after", "revised"), ("publish.ready.before", "revised"),
+        ("publish.ready.after", "revised"), ("ack.part.before", "revised"),
+        ("publish.submitted.after", "listed"), ("publish.ready.before", "listed"),
+        ("publish.ready.after", "listed"), ("ack.part.before", "listed"),
+        ("publish.submitted.before", "talking"), ("publish.ended.before", "talking"),
+        ("publish.ended.after", "talking"),
+    ),
+    "executor": (
+        ("publish.done.before", "listed"), ("publish.done.after", "listed"),
+        ("publish.moved.before", "revised"), ("publish.moved.after", "revised"),
+    ),
+}  # fmt: skip
+"""The same boundaries in jobs whose plan grows: by a revision, over a list, by a plan inside it;
+and in jobs of one conversation."""
+
+
+def _growing() -> Iterator[Cell]:
+    """Each such boundary, and where it is passed again and again, a later time too."""
+    for role, places in LATER.items():
+        for point, kind in places:
+            again = point.startswith(("publish.ready", "ack.part", "publish.moved"))
+            for number in (2, 4, 6) if again else (1,):
+                yield Cell(point, role, (kind,), number=number)
+
+
 def short_form() -> tuple[Cell, ...]:
     """Every boundary once; the roles that reach it, and the effects of tools, take turns."""
     chosen: list[Cell] = []
@@ -86,7 +122,7 @@ def full_form() -> tuple[Cell, ...]:
     dying = (
         cell for point in POINTS for role in POINTS[point].roles for cell in _cells(point, role)
     )
-    return (*STOPS, *dying)
+    return (*STOPS, *dying, *_growing())
 
 
 def long_form() -> tuple[Cell, ...]:
@@ -115,6 +151,8 @@ def _cell(point: str, role: Role) -> Cell:
     match name:
         case "bus.reconnected":
             return Cell(point, role, scene="reconnected")
+        case "turn":
+            return Cell(point, role, ("talking",))
         case "publish.cancelled" | "ack.command" | "purge":
             return Cell(point, role, ("slow_told",), "cancelled")
         case "quarantine" | "discard.lane":

@@ -26,7 +26,7 @@ KILL_EVERY = 0.3
 """Seconds between two kills of processes."""
 KINDS: tuple[Kind, ...] = (
     "whole", "failing", "counting", "once", "idempotent", "pure",
-    "asking_poor", "poor",
+    "asking_poor", "poor", "revised", "listed", "talking",
 )  # fmt: skip
 AT_ONCE = 12
 """Jobs that are under way at a time."""

@@ -213,6 +213,23 @@ def test_what_is_written_once_must_not_stand_twice(tmp_path: Path) -> None:
     assert made.kinds() == ["double", "double"]
 
 
+def test_an_answer_in_a_conversation_stands_in_it_once_before_the_end(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.jobs[0]["options"] = {"session": "talk"}
+    made.ended()
+    assert made.kinds() == ["wrong"]
+    made.said(98.0, "it is 42")
+    assert made.kinds() == []
+    made.said(98.5, "it is 42")
+    assert made.kinds() == ["wrong"]
+    made.turns[:] = []
+    made.said(98.0, "it is 41")
+    assert made.kinds() == ["wrong"]
+    made.turns[:] = []
+    made.said(99.5, "it is 42")
+    assert made.kinds() == ["wrong"]
+
+
 def test_a_message_of_nobodys_job_is_no_double(tmp_path: Path) -> None:
     made = Made(tmp_path)
     made.ended()

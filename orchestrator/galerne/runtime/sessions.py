@@ -16,6 +16,7 @@ from galerne.bus.sessions import Sessions
 from galerne.core.history import fitted, said
 from galerne.core.state import JobState
 from galerne.errors import GalerneError, PermanentError
+from galerne.faults import reach
 from galerne.logs import get_logger
 from galerne.messages.codec import encode
 from galerne.messages.facts import AnyFact, Ended, Submitted
@@ -48,8 +49,11 @@ class Conversations:
         if end is None or job is None or job.session is None:
             return
         turn = said(job.id, job.goal, end.result, end.at, self._most)
+        reach("turn.before")
         try:
-            if await self._sessions.add(address.tenant, job.session, turn):
+            is_new = await self._sessions.add(address.tenant, job.session, turn)
+            reach("turn.after")
+            if is_new:
                 await self._sessions.keep(address.tenant, job.session, self._turns)
         except PermanentError as error:
             log.error("a turn is lost to its session", session=job.session, why=str(error))  # noqa: TRY400 - the sentence says it all
