@@ -24,14 +24,12 @@ from galerne.tools import tool
 
 _ROLES: dict[str, Role] = {role: role for role in ROLES}
 PLACES = 512
-PAUSE = 0.1
-"""Seconds of a tool."""
 
 
 @tool
-async def pause(name: str) -> str:
-    """Wait a tenth of a second."""
-    await anyio.sleep(PAUSE)
+async def pause(name: str, seconds: float) -> str:
+    """Wait for some time."""
+    await anyio.sleep(seconds)
     return name
 
 

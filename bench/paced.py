@@ -1,13 +1,13 @@
 """A model server that speaks at a known pace: a plan line by line, other answers late.
 
-It knows three kinds of requests by their first words. A plan is streamed a line at a time, the last
-one `SPOKEN` seconds after the request; an executor's answer takes `THOUGHT` seconds; a job's answer
+It knows three kinds of requests by their first words. A plan is streamed, a line every `LINE`
+seconds; an executor's answer takes `THOUGHT` seconds; a job's answer
 comes at once. When each line was sent and when each request came is noted, under the job that the
 goal names.
 """
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,8 +15,8 @@ import anyio
 import msgspec
 from aiohttp import web
 
-SPOKEN = 1.2
-"""Seconds of a plan, from its request to the end of its last line (RIVALS: the streamed plan)."""
+LINE = 0.2
+"""Seconds of a line of a plan: six of them take 1.2 s."""
 THOUGHT = 0.3
 """Seconds of an executor's call."""
 
@@ -30,12 +30,14 @@ class Note(msgspec.Struct):
 
 
 class PacedServer:
-    """`plan` is written for every goal, one task a line; the second word of a goal is its job."""
+    """The first word of a goal is the name of its plan, written one task a line; the second is
+    its job.
+    """
 
-    def __init__(self, plan: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, plans: Mapping[str, Sequence[dict[str, Any]]]) -> None:
         self.notes: dict[str, Note] = {}
         self.url = ""
-        self._tasks = plan
+        self._plans = plans
 
     def note(self, job: str) -> Note:
         return self.notes.setdefault(job, Note())
@@ -46,9 +48,9 @@ class PacedServer:
         system = str(asked["messages"][0]["content"])
         user = str(asked["messages"][-1]["content"])
         goal = user.replace("# Goal of the job\n", "# Goal\n").partition("# Goal\n")[2]
-        job = [*goal.split(), "", ""][1]
+        name, job, *_ = [*goal.split(), "", ""]
         if system.startswith("You plan"):
-            return await self._plan(request, job, came)
+            return await self._plan(request, self._plans[name], job, came)
         if "# Task" in user:
             task = user.partition("do ")[2].split()[0]
             self.note(job).begun[task] = came
@@ -57,11 +59,13 @@ class PacedServer:
             return await _stream(request, ["done"], [time.monotonic()], None)
         return web.json_response(_whole("done"))
 
-    async def _plan(self, request: web.Request, job: str, came: float) -> web.StreamResponse:
-        tasks, note = self._tasks, self.note(job)
+    async def _plan(
+        self, request: web.Request, tasks: Sequence[dict[str, Any]], job: str, came: float
+    ) -> web.StreamResponse:
+        note = self.note(job)
         note.asked = came
         lines = [f"{msgspec.json.encode(task).decode()}\n" for task in tasks]
-        times = [came + SPOKEN * (n + 1) / len(tasks) for n in range(len(tasks))]
+        times = [came + LINE * (n + 1) for n in range(len(tasks))]
 
         def sent(number: int) -> None:
             note.closed[str(tasks[number]["id"])] = time.monotonic()
@@ -107,9 +111,11 @@ async def _models(_: web.Request) -> web.Response:
 
 
 @asynccontextmanager
-async def paced(plan: Sequence[dict[str, Any]]) -> AsyncGenerator[PacedServer]:
+async def paced(
+    plans: Mapping[str, Sequence[dict[str, Any]]],
+) -> AsyncGenerator[PacedServer]:
     """The server, on a free port of the loopback."""
-    server = PacedServer(plan)
+    server = PacedServer(plans)
     application = web.Application(client_max_size=2**22)
     application.router.add_post("/v1/chat/completions", server._handle)  # noqa: SLF001 - its own
     application.router.add_get("/v1/models", _models)

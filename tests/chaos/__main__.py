@@ -71,7 +71,7 @@ def _flags() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=300, help="of a random phase (%(default)s)")
     parser.add_argument("--form", choices=FORMS, default="long", help="cells of the matrix")
     parser.add_argument("--width", type=int, default=5, help="fleets at a time (%(default)s)")
-    parser.add_argument("--point", action="append", default=[], help="only cells named so")
+    parser.add_argument("--point", action="append", default=[], help="only cells with this in their name")
     flags = parser.parse_args()
     flags.phases = flags.phases or list(PHASES)
     if unknown := [phase for phase in flags.phases if phase not in PHASES]:
@@ -118,7 +118,7 @@ async def _run(flags: argparse.Namespace, phase: str, seed: int, folder: Path) -
 
 
 def _is_wanted(cell: Cell, points: list[str]) -> bool:
-    return not points or any(cell.name.startswith(point) for point in points)
+    return not points or any(point in cell.name for point in points)
 
 
 def _say(begun: float, line: str) -> None:
