@@ -99,10 +99,13 @@ async def _verdict(dialogue: Dialogue) -> Accepted | Fault:
 
 
 def _failure(moves: list[Moved], last: Fault) -> str:
-    """One line."""
+    """One line, each reason once."""
     if not moves:
         return f"{last.reason}; there is no larger model to ask"
     tried = [(move.from_model, move.reason) for move in moves]
     tried.append((moves[-1].to_model, last.reason))
-    reasons = "; ".join(f"{model}: {one_line(reason, REASON)}" for model, reason in tried)
+    models: dict[str, list[str]] = {}
+    for model, reason in tried:
+        models.setdefault(one_line(reason, REASON), []).append(model)
+    reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in models.items())
     return f"no model could do it: {reasons}"
