@@ -71,7 +71,9 @@ def _flags() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=300, help="of a random phase (%(default)s)")
     parser.add_argument("--form", choices=FORMS, default="long", help="cells of the matrix")
     parser.add_argument("--width", type=int, default=5, help="fleets at a time (%(default)s)")
-    parser.add_argument("--point", action="append", default=[], help="only cells with this in their name")
+    parser.add_argument(
+        "--point", action="append", default=[], help="only cells with this in their name"
+    )
     flags = parser.parse_args()
     flags.phases = flags.phases or list(PHASES)
     if unknown := [phase for phase in flags.phases if phase not in PHASES]:

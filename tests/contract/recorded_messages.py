@@ -768,6 +768,23 @@ SEEN_LIVE: dict[str, Expected] = {
         codec.decode_tools_present,
         lambda subjects: subjects.presence("tools"),
     ),
+    "tools_present-returns": Expected(
+        tools.ToolsPresent(
+            worker=TOOLS,
+            tools=(
+                tools.ToolSpec(
+                    name="count",
+                    description="Count words",
+                    parameters={"type": "object", "properties": {"path": {"type": "string"}}},
+                    returns={"type": "object", "properties": {"words": {"type": "integer"}}},
+                ),
+            ),
+            capacity=16,
+            active=0,
+        ),
+        codec.decode_tools_present,
+        lambda subjects: subjects.presence("tools"),
+    ),
     "tools_present-minimal": Expected(
         tools.ToolsPresent(worker=TOOLS, tools=(), capacity=16, active=0, leaving=False),
         codec.decode_tools_present,

@@ -355,6 +355,24 @@ async def test_a_full_worker_says_busy_and_the_call_goes_elsewhere(settings: Set
             effects.gate.set()
 
 
+async def test_a_tool_with_places_of_its_own_says_busy_and_others_go_on(settings: Settings) -> None:
+    effects = Effects()
+    made = {one.spec.name: one for one in effects.tools()}
+    narrow = tool(concurrency=1)(made["look_slowly"].function)
+    async with fleet_on(settings) as fleet:
+        await fleet.tools(made["look"], narrow)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(caller(fleet).call, call("look_slowly", key="job.1.1"))
+            await eventually(lambda: bool(effects.done), "its only place is taken")
+            subject = fleet.bus.subjects.tool("look_slowly")
+            again = encode(call("look_slowly", key="job.1.2"))
+            answer = await fleet.bus.request(subject, again)
+            assert isinstance(decode_tool_reply(answer.data), Busy)
+            assert await caller(fleet).call(call("look", key="job.1.3")) == result("A")
+            effects.gate.set()
+        assert await caller(fleet).call(call("look_slowly", key="job.1.2")) == result("a")
+
+
 async def test_a_stopped_worker_finishes_and_is_gone_for_newcomers(settings: Settings) -> None:
     async with fleet_on(settings) as fleet:
         effects = Effects()

@@ -13,7 +13,10 @@ Approve = Literal["never", "sometimes", "always"]
 
 
 class ToolSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A tool as its worker announces it. `timeout` is in seconds."""
+    """A tool as its worker announces it. `timeout` is in seconds.
+
+    `returns` is the JSON Schema of its results, where its author has typed them.
+    """
 
     name: str
     description: str
@@ -22,6 +25,7 @@ class ToolSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     timeout: float = 30.0
     version: str = "1"
     approve: Approve = "never"
+    returns: dict[str, Any] | None = None
 
     def schema(self) -> ToolSchema:
         return ToolSchema(self.name, self.description, self.parameters)

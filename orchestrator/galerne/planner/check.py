@@ -195,12 +195,18 @@ def _with_needs(task: TaskSpec, fields: Fields, ground: Ground) -> TaskSpec:
 
 
 def _check_references(task: TaskSpec, ground: Ground) -> None:
-    if task.foreach is not None and (fault := list_fault(task.foreach, ground.before)):
+    if task.foreach is not None and (
+        fault := list_fault(task.foreach, ground.before, ground.tools)
+    ):
         raise RefusedError(fault)
     if task.tool is None:
         return
     fault = reference_fault(
-        task.args or {}, ground.tools[task.tool].parameters, ground.before, task.foreach
+        task.args or {},
+        ground.tools[task.tool].parameters,
+        ground.before,
+        ground.tools,
+        task.foreach,
     )
     if fault:
         raise RefusedError(f"{task.tool}: {fault}")

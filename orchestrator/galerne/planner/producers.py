@@ -1,7 +1,7 @@
 """References of a tool task against what the tasks that they refer to will give.
 
-An agent or a person answers by the task's `output` schema, an agent without one in text; of a
-tool's result nothing is known before it is there. Only what cannot fit is a fault: a part that the
+An agent or a person answers by the task's `output` schema, an agent without one in text; a tool by
+what its worker has announced, if it has. Only what cannot fit is a fault: a part that the
 producer's schema does not have, and a whole argument of another primitive type.
 """
 
@@ -12,6 +12,7 @@ from galerne.core.groups import ITEM
 from galerne.core.refs import Reference, references
 from galerne.messages.ids import TaskId
 from galerne.messages.plan import TaskSpec
+from galerne.messages.tools import ToolSpec
 
 _TEXT: Mapping[str, Any] = {"type": "string"}
 _NUMERIC = frozenset({"integer", "number"})
@@ -21,18 +22,19 @@ def reference_fault(
     args: Mapping[str, Any],
     parameters: Mapping[str, Any],
     tasks: Mapping[TaskId, TaskSpec],
+    tools: Mapping[str, ToolSpec],
     foreach: Any = None,
 ) -> str | None:
     """The first fault in one clause, None when every reference may fit.
 
-    `parameters` is the JSON Schema (Draft 7) of the tool; `tasks` those that may be referred to;
-    `foreach` the list whose elements `item` stands for.
+    `parameters` is the JSON Schema (Draft 7) of the tool; `tasks` those that may be referred to,
+    `tools` those that they may call; `foreach` is the list whose elements `item` stands for.
     Raises InvalidInputError when a `$ref` is not a usable reference.
     """
     properties = _fields(parameters.get("properties"))
     for name, value in args.items():
         for reference in references(value):
-            found, missing = _found(reference, tasks, foreach)
+            found, missing = _found(reference, tasks, tools, foreach)
             if missing is not None:
                 return f"args.{name}: {missing}"
             if not isinstance(value, dict) or "$ref" not in value:
@@ -46,10 +48,12 @@ def reference_fault(
     return None
 
 
-def list_fault(foreach: Any, tasks: Mapping[TaskId, TaskSpec]) -> str | None:
+def list_fault(
+    foreach: Any, tasks: Mapping[TaskId, TaskSpec], tools: Mapping[str, ToolSpec]
+) -> str | None:
     """Why it can be no list, None where it may. Raises InvalidInputError as above."""
     for reference in references(foreach) if isinstance(foreach, dict) else ():
-        found, missing = _found(reference, tasks)
+        found, missing = _found(reference, tasks, tools)
         if missing is not None:
             return f"foreach: {missing}"
         given = _types(found)
@@ -60,23 +64,37 @@ def list_fault(foreach: Any, tasks: Mapping[TaskId, TaskSpec]) -> str | None:
 
 
 def _found(
-    reference: Reference, tasks: Mapping[TaskId, TaskSpec], foreach: Any = None
+    reference: Reference,
+    tasks: Mapping[TaskId, TaskSpec],
+    tools: Mapping[str, ToolSpec],
+    foreach: Any = None,
 ) -> tuple[Mapping[str, Any], str | None]:
     """The schema of what is referred to (empty: unknown), or what is missing there."""
     if reference.task == ITEM:
         for inner in references(foreach) if isinstance(foreach, dict) else ():
-            lists, _ = _found(inner, tasks)
+            lists, _ = _found(inner, tasks, tools)
             return _descended(_fields(lists.get("items")), reference)
         return {}, None
     task = tasks.get(TaskId(reference.task))
-    if task is None or task.kind not in {"agent", "ask"}:
+    if task is None or task.kind not in {"agent", "ask", "tool"}:
         return {}, None
+    each = _promised(task, tools)
     if task.foreach is not None:
-        return _descended({"type": "array", "items": task.output or _TEXT}, reference)
+        return _descended({"type": "array", "items": each}, reference)
+    if task.kind == "tool":
+        return _descended(each, reference)
     if task.output is None:  # a person's word may be any value; a text may hold JSON to go into
         whole = task.kind == "agent" and not reference.path
         return (_TEXT if whole else {}), None
     return _descended(task.output, reference)
+
+
+def _promised(task: TaskSpec, tools: Mapping[str, ToolSpec]) -> Mapping[str, Any]:
+    """The schema of one result; empty: anything."""
+    if task.kind == "tool":
+        tool = tools.get(task.tool or "")
+        return (tool.returns if tool else None) or {}
+    return task.output or _TEXT
 
 
 def _descended(
@@ -97,7 +115,7 @@ def _descended(
 
 
 def _advice(task: TaskSpec | None) -> str:
-    if task is None or task.output is not None:
+    if task is None or task.output is not None or task.kind == "tool":
         return ""
     return f": give task {task.id} an output schema"
 

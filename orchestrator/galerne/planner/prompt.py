@@ -27,6 +27,8 @@ CITE_PROMPT: Final = "answer-cite.v1.md"
 MORE_PROMPT: Final = "answer-more.v1.md"
 _MAX_HEADING: Final = 200
 _MAX_DESCRIPTION: Final = 160
+_MAX_FIELDS: Final = 8
+"""Fields of a tool's result that are named: a plan has use for few, and each costs tokens."""
 _SENTENCE_END = re.compile(r"\n\s*\n|\.\s+(?=[A-Z])")
 
 
@@ -179,7 +181,7 @@ def _rejected_line(rejected: Rejected) -> str:
 
 
 def _tool_line(tool: ToolSpec) -> str:
-    """`- name(param: type, optional?: type = default): first sentence`."""
+    """`- name(param: type, optional?: type = default) -> {result: type}: first sentence`."""
     required = tool.parameters.get("required") or ()
     properties: Mapping[str, Any] = tool.parameters.get("properties") or {}
     shown = (
@@ -187,7 +189,17 @@ def _tool_line(tool: ToolSpec) -> str:
         for name, each in properties.items()
     )
     sentence = _SENTENCE_END.split(tool.description.strip())[0].rstrip(".")
-    return f"- {tool.name}({', '.join(shown)}): {one_line(sentence, _MAX_DESCRIPTION)}"
+    gives = _gives(tool.returns or {})
+    said = one_line(sentence, _MAX_DESCRIPTION)
+    return f"- {tool.name}({', '.join(shown)}){gives}: {said}"
+
+
+def _gives(returns: Mapping[str, Any]) -> str:
+    """The fields of a result, which a task may refer to; nothing where there are none."""
+    properties: Mapping[str, Any] = returns.get("properties") or {}
+    if not 0 < len(properties) <= _MAX_FIELDS:
+        return ""
+    return f" -> {{{', '.join(_parameter(name, each) for name, each in properties.items())}}}"
 
 
 def _parameter(name: str, schema: Any) -> str:

@@ -8,6 +8,7 @@ and `working` is sent as a heartbeat as long as it takes.
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from typing import Any
 
@@ -74,6 +75,7 @@ class ToolHost:
         self._journal = ToolJournal(bus, me, spool, settings.worker, clock)
         self._quarantine = Quarantine(bus, me, clock)
         self._active = 0
+        self._active_of = Counter[str]()
         self._of_jobs: dict[JobAddress, set[anyio.CancelScope]] = {}
         self._idle = anyio.Event()
 
@@ -120,7 +122,7 @@ class ToolHost:
         self, tool: AnyTool, calls: anyio.abc.TaskGroup
     ) -> Callable[[Message], Coroutine[Any, Any, None]]:
         async def receive(message: Message) -> None:
-            if self._active >= self._settings.tools.concurrency:
+            if self._is_full(tool):
                 await self._reply(message, Busy())
                 return
             try:
@@ -133,6 +135,7 @@ class ToolHost:
                 return
             reach("tool.received")
             self._active += 1
+            self._active_of[tool.spec.name] += 1
             calls.start_soon(self._serve, tool, call, message)
 
         return receive
@@ -153,7 +156,15 @@ class ToolHost:
             await self._reply(message, ToolRefused(code="tool_bug", message=why))
         finally:
             self._active -= 1
+            self._active_of[tool.spec.name] -= 1
             self._idle.set()
+
+    def _is_full(self, tool: AnyTool) -> bool:
+        """Whether the worker, or this tool, has as many calls in hand as it may."""
+        most = tool.concurrency
+        if most is not None and self._active_of[tool.spec.name] >= most:
+            return True
+        return self._active >= self._settings.tools.concurrency
 
     @contextlib.contextmanager
     def _of_job(self, call: CallTool) -> Generator[None]:

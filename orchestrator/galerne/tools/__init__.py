@@ -8,7 +8,7 @@ model can read: a result, or a refusal that says what to do next.
 
 from galerne.tools.by_schema import schema_tool
 from galerne.tools.calling import MAX_RESULT, invoke
-from galerne.tools.context import BlobFile, BlobStore, ToolContext
+from galerne.tools.context import BlobFile, BlobStore, Progress, ToolContext
 from galerne.tools.contract import AnyTool, Tool, tool
 from galerne.tools.loading import find_tools, load_tools
 
@@ -18,6 +18,7 @@ __all__ = [
     "Tool",
     "AnyTool",
     "ToolContext",
+    "Progress",
     "BlobFile",
     "BlobStore",
     "invoke",

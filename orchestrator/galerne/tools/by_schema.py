@@ -70,13 +70,14 @@ def schema_tool(
     timeout: float = 30.0,
     version: str = "1",
     approve: Leave = False,
+    concurrency: int | None = None,
 ) -> AnyTool:
     """A tool given by the JSON Schema of its arguments.
 
     `call(arguments, context)` gets arguments that fit, and may be async or plain (a plain one runs
     in a thread). A function for `approve` gets the keyword `arguments`. What is not known of its
-    `effect` is taken for the worst. `timeout` is in seconds. Raises InvalidInputError for what
-    cannot be a tool.
+    `effect` is taken for the worst. `timeout` is in seconds, `concurrency` as for `@tool`. Raises
+    InvalidInputError for what cannot be a tool.
     """
     check_tool(call, name, effect, timeout)
     schema: Schema = {"type": "object", "properties": {}, **copy.deepcopy(dict(parameters))}
@@ -96,7 +97,15 @@ def schema_tool(
         approve=announced(approve),
     )
     parameters_read = SchemaParameters(tool=name, schema=schema)
-    return Tool(_by_keyword(call), spec, parameters_read, approve=approve)
+    stated = frozenset({"effect", "description"} if description.strip() else {"effect"})
+    return Tool(
+        _by_keyword(call),
+        spec,
+        parameters_read,
+        approve=approve,
+        concurrency=concurrency,
+        stated=stated,
+    )
 
 
 def _by_keyword(call: OfArguments) -> Callable[..., Any]:

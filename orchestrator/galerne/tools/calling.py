@@ -8,6 +8,7 @@ caller's own cancellation passes through. A bug's traceback goes to the log, nev
 from collections.abc import Awaitable, Callable
 from functools import partial
 from inspect import iscoroutinefunction
+from threading import Event
 from typing import Any, NamedTuple
 
 import anyio
@@ -80,11 +81,16 @@ async def invoke(
     seconds = min(timeout, context.deadline - context.clock())
     if seconds <= 0:
         return _refused("deadline", f"{name} was not begun: the call's time was already over")
+    over = Event()
+    context = msgspec.structs.replace(context, cancelled=over.is_set)
     if tool.parameters.context is not None:
         keywords[tool.parameters.context] = context
     outcome: ToolRefused | _Made | None = None
-    with anyio.move_on_after(seconds):
-        outcome = await _attempt(tool, keywords, context)
+    try:
+        with anyio.move_on_after(seconds):
+            outcome = await _attempt(tool, keywords, context)
+    finally:
+        over.set()
     match outcome:
         case None:
             return _too_slow(tool, seconds)

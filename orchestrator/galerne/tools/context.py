@@ -13,9 +13,12 @@ from typing import BinaryIO, Protocol
 
 import anyio.to_thread
 import msgspec
+import structlog
 
 from galerne.errors import InvalidInputError, NotFoundError, TooLargeError
 from galerne.messages.blobs import Blob, check_size
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger("galerne.tools")
 
 MOST_IN_MEMORY = 16 * 1024 * 1024
 """Bytes of content that are read into memory unless somebody says otherwise."""
@@ -131,12 +134,31 @@ class BlobFile:
                 await anyio.to_thread.run_sync(folder.cleanup)
 
 
+class Progress(Protocol):
+    """Tells whoever watches how far a call has come."""
+
+    def __call__(self, text: str, fraction: float | None = None) -> None:
+        """`fraction` is from 0 to 1. Never waits, and may be called from a thread."""
+        ...
+
+
+def nobody_watches(text: str, fraction: float | None = None) -> None:
+    """Progress that nobody is told of."""
+    log.debug("progress", text=text, fraction=fraction)
+
+
+def _never() -> bool:
+    return False
+
+
 class ToolContext(msgspec.Struct, frozen=True, kw_only=True):
     """Given to a tool whose function has a parameter of this type; models never see it.
 
     `key` names the call for ever: an `idempotent` tool hands it on, so that a repeated call has
     its effect once. `deadline` and what `clock()` gives are in Unix seconds. `blobs` takes large
-    content: what it gives may stand anywhere in the result.
+    content: what it gives may stand anywhere in the result. `progress(text, fraction)` is for who
+    watches. `cancelled()` says whether nobody waits for the call any more: a coroutine is stopped
+    then, a plain function in a thread has to look.
     """
 
     key: str
@@ -144,3 +166,10 @@ class ToolContext(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str
     clock: Callable[[], float]
     blobs: BlobStore = NO_BLOBS
+    progress: Progress = nobody_watches
+    cancelled: Callable[[], bool] = _never
+
+    @property
+    def log(self) -> structlog.typing.FilteringBoundLogger:
+        """A logger whose lines name the call. What it logs, no model reads."""
+        return log.bind(key=self.key, tenant=self.tenant)

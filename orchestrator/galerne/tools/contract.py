@@ -12,12 +12,12 @@ callable as the function that it was.
 import inspect
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, get_args, overload
 
 from galerne.errors import InvalidInputError
 from galerne.messages.tools import Approve, Effect, ToolSpec
-from galerne.tools.parameters import ReadsArguments, read_parameters
+from galerne.tools.parameters import ReadsArguments, read_parameters, read_returns
 from galerne.tools.schema import read_docstring
 
 P = ParamSpec("P")
@@ -31,7 +31,12 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
 class Tool(Generic[P, R]):
-    """A function that models may call. `spec` is what they are told about it."""
+    """A function that models may call. `spec` is what they are told about it.
+
+    `concurrency` is how many calls one worker performs at once, None: as many as it has room for.
+    `examples` are arguments of calls that a check of the tool may make. `stated` has the name of
+    what its author has said, and not left to a default.
+    """
 
     def __init__(
         self,
@@ -40,10 +45,16 @@ class Tool(Generic[P, R]):
         parameters: ReadsArguments,
         *,
         approve: Leave = False,
+        concurrency: int | None = None,
+        examples: Sequence[Mapping[str, Any]] = (),
+        stated: frozenset[str] = frozenset(),
     ) -> None:
         self.function = function
         self.spec = spec
         self.parameters = parameters
+        self.concurrency = concurrency
+        self.examples = tuple(examples)
+        self.stated = stated
         self._approve = approve
         self.__doc__ = function.__doc__
 
@@ -85,11 +96,13 @@ def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
 @overload
 def tool(
     *,
-    effect: Effect = ...,
+    effect: Effect | None = ...,
     name: str | None = ...,
     timeout: float = ...,
     version: str = ...,
     approve: Leave = ...,
+    concurrency: int | None = ...,
+    examples: Sequence[Mapping[str, Any]] = ...,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
@@ -97,40 +110,64 @@ def tool(
     function: Callable[..., Any] | None = None,
     /,
     *,
-    effect: Effect = "pure",
+    effect: Effect | None = None,
     name: str | None = None,
     timeout: float = 30.0,
     version: str = "1",
     approve: Leave = False,
+    concurrency: int | None = None,
+    examples: Sequence[Mapping[str, Any]] = (),
 ) -> Any:
     """Make a tool of a function, async or plain (a plain one runs in a thread).
 
     Every parameter needs a type that msgspec can decode from JSON; one of type `ToolContext` gets
     the call's context instead. The docstring up to its first section is the description (the name
     in words, where there is none); parameters are described by `Meta(description=…)` or by the
-    docstring's `Args:`. `effect` says what repeating a call would do, `timeout` is in seconds,
-    `name` defaults to the function's. With `approve` a person is asked before each call, or before
-    those for which a function of the same arguments says so. Raises InvalidInputError for what
-    cannot be a tool.
+    docstring's `Args:`. `effect` says what repeating a call would do, `pure` if left out; `timeout`
+    is in seconds; `name` defaults to the function's. With `approve` a person is asked before each
+    call, or before those for which a function of the same arguments says so. A worker performs
+    `concurrency` calls at once, None: as many as it has room for. `examples` are arguments with
+    which `galerne tools check --run` calls it. Raises InvalidInputError for what cannot be a tool.
     """
 
     def decorate(function: Callable[..., Any]) -> AnyTool:
         tool_name = getattr(function, "__name__", "") if name is None else name
-        check_tool(function, tool_name, effect, timeout)
+        meant: Effect = "pure" if effect is None else effect
+        check_tool(function, tool_name, meant, timeout)
+        _check_concurrency(tool_name, concurrency)
         description, described = read_docstring(function.__doc__)
         parameters = read_parameters(function, tool_name, described)
         spec = ToolSpec(
             name=tool_name,
             description=description or tool_name.replace("_", " "),
             parameters=parameters.schema,
-            effect=effect,
+            returns=read_returns(function),
+            effect=meant,
             timeout=timeout,
             version=version,
             approve=announced(approve),
         )
-        return Tool(function, spec, parameters, approve=approve)
+        return Tool(
+            function,
+            spec,
+            parameters,
+            approve=approve,
+            concurrency=concurrency,
+            examples=examples,
+            stated=_stated(effect, description),
+        )
 
     return decorate if function is None else decorate(function)
+
+
+def _stated(effect: Effect | None, description: str) -> frozenset[str]:
+    said = {"effect": effect is not None, "description": bool(description)}
+    return frozenset(name for name, is_said in said.items() if is_said)
+
+
+def _check_concurrency(name: str, concurrency: int | None) -> None:
+    if concurrency is not None and concurrency < 1:
+        raise InvalidInputError(f"tool {name}: concurrency must be at least 1, not {concurrency}")
 
 
 def announced(approve: Leave) -> Approve:

@@ -11,6 +11,7 @@ import difflib
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from functools import reduce
 from typing import Annotated, Any, Protocol, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -18,7 +19,14 @@ import msgspec
 from galerne.errors import InvalidInputError, InvalidMessageError
 from galerne.messages.blobs import Blob, is_blob, to_blob
 from galerne.tools.context import NO_BLOBS, BlobFile, BlobStore, ToolContext
-from galerne.tools.schema import Schema, object_schema, signature_line, without_null
+from galerne.tools.schema import (
+    Schema,
+    object_schema,
+    result_schema,
+    signature_line,
+    value_schema,
+    without_null,
+)
 
 _SHOWN = 60
 """Characters of a wrong value that its refusal repeats."""
@@ -115,10 +123,12 @@ def read_parameters(
     types = {name: hint for name, hint in hints.items() if name not in contexts}
     try:
         struct = _make_struct(tool, types, defaults)
+        for name, kind in types.items():
+            _check_form(name, kind)
         schema = _describe(object_schema(struct), described)
         droppable = frozenset(n for n in types if n in defaults and not _takes_null(types[n]))
     except (TypeError, ValueError, InvalidInputError) as error:
-        raise InvalidInputError(f"tool {tool}: {error}") from error
+        raise InvalidInputError(f"tool {tool}: {' '.join(str(error).split())}") from error
     return Parameters(
         tool=tool,
         types=types,
@@ -127,6 +137,28 @@ def read_parameters(
         droppable=droppable,
         context=contexts[0] if contexts else None,
     )
+
+
+def _check_form(name: str, kind: Any) -> None:
+    """Raises InvalidInputError for a type that no JSON can have."""
+    try:
+        value_schema(kind)
+    except TypeError as error:
+        shown = getattr(kind, "__name__", None) or str(kind)
+        raise InvalidInputError(
+            f"the parameter {name} has the type {shown}, of which a model can write no value: use"
+            " types of JSON, Literal, a dataclass or a msgspec.Struct"
+        ) from error
+
+
+def read_returns(function: Callable[..., Any]) -> Schema | None:
+    """The schema of what it returns; None where that is not said, or is any JSON at all."""
+    try:
+        hint = get_type_hints(function, include_extras=True).get("return", Any)
+        schema = result_schema(hint)
+    except (NameError, TypeError, ValueError, InvalidInputError):
+        return None
+    return schema or None
 
 
 def _read_hints(function: Callable[..., Any], tool: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -146,10 +178,22 @@ def _read_hints(function: Callable[..., Any], tool: str) -> tuple[dict[str, Any]
             )
         if name not in annotations:
             raise InvalidInputError(f"tool {tool}: annotate the parameter {name} with its type")
-        hints[name] = annotations[name]
+        hints[name] = _with_description(annotations[name])
         if parameter.default is not parameter.empty:
             defaults[name] = parameter.default
     return hints, defaults
+
+
+def _with_description(hint: Any) -> Any:
+    """`Annotated[int, "how many"]` says what it is in plain text."""
+    if get_origin(hint) is not Annotated:
+        return hint
+    kind, *notes = get_args(hint)
+    words = " ".join(note for note in notes if isinstance(note, str))
+    if not words or any(isinstance(note, msgspec.Meta) and note.description for note in notes):
+        return hint
+    described = msgspec.Meta(description=words)
+    return reduce(lambda made, note: Annotated[made, note], [*notes, described], kind)
 
 
 def _make_struct(

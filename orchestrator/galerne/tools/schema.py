@@ -32,8 +32,40 @@ def object_schema(struct: type[msgspec.Struct]) -> Schema:
 
     Raises InvalidInputError for a type that refers to itself, TypeError for one without a schema.
     """
-    (reference,), components = msgspec.json.schema_components([struct], schema_hook=_own)
+    return value_schema(struct)
+
+
+def value_schema(kind: Any) -> Schema:
+    """Any type as one self-contained Draft 7 schema. Raises as `object_schema`."""
+    (reference,), components = msgspec.json.schema_components([kind], schema_hook=_own)
     return cast("Schema", _draft7(reference, components, ()))
+
+
+def result_schema(kind: Any) -> Schema:
+    """What a tool gives that returns this type: an object has its fields and no others.
+
+    Raises as `object_schema`.
+    """
+    return cast("Schema", _closed(value_schema(kind)))
+
+
+def _closed(node: Any) -> Any:
+    match node:
+        case list():
+            return [_closed(item) for item in cast("Sequence[Any]", node)]
+        case dict():
+            fields = cast("Mapping[str, Any]", node)
+            closed = {
+                key: value if key in _LITERAL else _closed(value)
+                for key, value in fields.items()
+                if key != "properties"
+            }
+            if "properties" not in fields:
+                return closed
+            properties = {name: _closed(field) for name, field in fields["properties"].items()}
+            return {"additionalProperties": False} | closed | {"properties": properties}
+        case _:
+            return node
 
 
 def _own(kind: type) -> Schema:

@@ -345,6 +345,8 @@ async def test_a_later_move_is_not_taken_for_the_one_that_the_plan_asked_for(
 async def test_from_there_a_task_goes_up_like_any_other() -> None:
     task = msgspec.structs.replace(agent_task("3", "Prove it"), model="medium")
     world = world_of(*[says(CANNOT)] * 4, task=task)
-    with pytest.raises(PermanentError, match=r"no model could do it: nemo, large: the model gave up"):
+    with pytest.raises(
+        PermanentError, match=r"no model could do it: nemo, large: the model gave up"
+    ):
         await run(world)
     assert world.asked_on == ["nemo", "nemo", "large", "large"]

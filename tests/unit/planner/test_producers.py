@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from galerne.messages.ids import TaskId
@@ -27,6 +28,16 @@ TOTALS: dict[str, Any] = {
     },
     "additionalProperties": False,
 }
+STATS = ToolSpec(
+    name="stats",
+    description="Count.",
+    parameters=parameters(["path"], path={"type": "string"}),
+    returns={
+        "type": "object",
+        "properties": {"words": {"type": "integer"}, "path": {"type": "string"}},
+        "additionalProperties": False,
+    },
+)
 BEFORE = {
     task.id: task
     for task in (
@@ -35,13 +46,17 @@ BEFORE = {
         TaskSpec(id=TaskId("3"), kind="ask", instruction="how many?"),
         tool_task("4", "read_file", {"path": "a"}),
         TaskSpec(id=TaskId("5"), kind="ask", instruction="which?", output={"type": "string"}),
+        tool_task("6", "stats", {"path": "a"}),
+        msgspec.structs.replace(
+            tool_task("7", "stats", {"path": {"$ref": "item"}}), foreach=["a", "b"]
+        ),
     )
 }
 
 
 def check(args: dict[str, Any]) -> TaskSpec | Rejected:
     value = {"id": "9", "kind": "tool", "tool": "add", "args": args}
-    return check_task(value, "text", {"add": ADD, "read_file": READ_FILE}, BEFORE)
+    return check_task(value, "text", {"add": ADD, "read_file": READ_FILE, "stats": STATS}, BEFORE)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +72,9 @@ def check(args: dict[str, Any]) -> TaskSpec | Rejected:
         {"a": 1, "of": {"$ref": "1.rows"}},
         {"a": 1, "of": ["{{2}}", {"$ref": "2"}]},
         {"a": 1, "name": {"$ref": "2"}},
+        {"a": {"$ref": "6.words"}},
+        {"a": {"$ref": "7.0.words"}},
+        {"a": 1, "of": {"$ref": "7"}},
         {"a": 1, "name": "{{1.total}} of {{5}}"},
     ],
 )
@@ -81,6 +99,12 @@ def test_what_may_fit_is_planned(args: dict[str, Any]) -> None:
             {"a": 1, "name": {"$ref": "1.rows"}},
             "add: args.name must be string or null, but 1.rows is array",
         ),
+        ({"a": {"$ref": "6.path"}}, "add: args.a must be integer, but 6.path is string"),
+        (
+            {"a": {"$ref": "7.1.lines"}},
+            "add: args.a: task 7 gives no 'lines'; it gives: words, path",
+        ),
+        ({"a": {"$ref": "7"}}, "add: args.a must be integer, but 7 is array"),
         ({"a": {"$ref": "5"}}, "add: args.a must be integer, but 5 is string"),
         (
             {"a": {"$ref": "2"}},

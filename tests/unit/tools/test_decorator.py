@@ -58,6 +58,7 @@ def test_the_whole_spec_of_a_plain_tool() -> None:
         effect="idempotent",
         timeout=5,
         version="3",
+        returns={"type": "string"},
         parameters={
             "type": "object",
             "properties": {
@@ -219,3 +220,72 @@ def test_bad_options_are_refused(options: dict[str, Any], said: str) -> None:
 
 def positional_free(n: int) -> int:
     return n
+
+
+def test_what_a_tool_returns_is_known_by_its_annotation() -> None:
+    class Found(msgspec.Struct):
+        points: list[Point]
+        default: int = 0
+
+    @tool
+    def typed() -> Found:
+        return Found([])
+
+    @tool
+    def anything() -> Any:
+        return 1
+
+    @tool
+    def unknown():  # type: ignore[no-untyped-def]  # noqa: ANN202 - as people write them
+        return 1
+
+    @tool
+    def odd() -> Callable[[], int]:
+        return lambda: 1
+
+    point = {
+        "type": "object",
+        "description": "A place.",
+        "properties": {"x": {"type": "integer"}, "y": {"type": "integer", "default": 0}},
+        "required": ["x"],
+        "additionalProperties": False,
+    }
+    assert typed.spec.returns == {
+        "type": "object",
+        "properties": {
+            "points": {"type": "array", "items": point},
+            "default": {"type": "integer", "default": 0},
+        },
+        "required": ["points"],
+        "additionalProperties": False,
+    }
+    assert [one.spec.returns for one in (anything, unknown, odd)] == [None] * 3
+
+
+def test_plain_words_in_an_annotation_describe_the_parameter() -> None:
+    @tool
+    def forecast(
+        days: Annotated[int, "how many days", msgspec.Meta(ge=1)],
+        city: Annotated[str, "not this", msgspec.Meta(description="where")],
+    ) -> str:
+        return f"{days} {city}"
+
+    assert forecast.spec.parameters["properties"] == {
+        "days": {"type": "integer", "minimum": 1, "description": "how many days"},
+        "city": {"type": "string", "description": "where"},
+    }
+
+
+def test_a_type_without_a_form_is_named_in_one_line() -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        tool(custom_type)
+    assert str(refused.value) == (
+        "tool custom_type: the parameter thing has the type Callable, of which a model can write"
+        " no value: use types of JSON, Literal, a dataclass or a msgspec.Struct"
+    )
+
+
+def test_a_tool_may_say_how_many_calls_it_takes_at_once() -> None:
+    assert tool(concurrency=2)(positional_free).concurrency == 2
+    with pytest.raises(InvalidInputError, match="concurrency must be at least 1, not 0"):
+        tool(concurrency=0)(positional_free)

@@ -297,6 +297,41 @@ async def test_a_thread_that_does_not_end_is_left_and_told() -> None:
     assert await anyio.to_thread.run_sync(told.wait, 30)
 
 
+async def test_a_thread_may_look_whether_anybody_waits() -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    @tool(timeout=0.01)
+    def patient(context: ToolContext) -> None:
+        begun.set()
+        while not context.cancelled():
+            ended.wait(0.001)
+        ended.set()
+
+    while not begun.is_set():
+        assert (await refusal_of(patient)).code == "deadline"
+    assert await anyio.to_thread.run_sync(ended.wait, 30)
+    assert not context().cancelled()
+
+
+async def test_progress_and_log_name_the_call() -> None:
+    @tool
+    def reads(context: ToolContext) -> str:
+        context.progress("half of it", 0.5)
+        context.log.info("opened", file="a.txt")
+        return "done"
+
+    told: list[tuple[str, float | None]] = []
+
+    def progress(text: str, fraction: float | None = None) -> None:
+        told.append((text, fraction))
+
+    with structlog.testing.capture_logs() as lines:
+        await invoke(reads, {}, msgspec.structs.replace(context(), progress=progress))
+    assert told == [("half of it", 0.5)]
+    (line,) = [line for line in lines if line["event"] == "opened"]
+    assert (line["key"], line["tenant"], line["file"]) == ("j.t.1", "t", "a.txt")
+
+
 async def test_cancellation_passes_through() -> None:
     begun = anyio.Event()
     outcomes: list[object] = []
