@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from galerne.messages.plan import Budget
     from galerne.planner import Plan, Planner
     from galerne.settings import Settings, load_settings
-    from galerne.tools import Tool, ToolContext, tool
+    from galerne.tools import Tool, ToolContext, schema_tool, tool
 
     __version__: str
 
@@ -50,6 +50,7 @@ __all__ = [
     "Plan",
     "Turn",
     "tool",
+    "schema_tool",
     "Tool",
     "ToolContext",
     "Settings",
@@ -83,6 +84,7 @@ _HOMES = {
     "Plan": "galerne.planner",
     "Turn": "galerne.messages.facts",
     "tool": "galerne.tools",
+    "schema_tool": "galerne.tools",
     "Tool": "galerne.tools",
     "ToolContext": "galerne.tools",
     "Settings": "galerne.settings",

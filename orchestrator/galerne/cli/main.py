@@ -28,6 +28,7 @@ from galerne.cli.commands import (
     show,
     stand_in,
     submit,
+    tools,
     up,
     watch,
     worker,
@@ -56,6 +57,7 @@ _COMMANDS: tuple[Callable[[Subparsers], None], ...] = (
     quarantine.add,
     models.add,
     doctor.add,
+    tools.add,
     worker.add,
     stand_in.add,
 )

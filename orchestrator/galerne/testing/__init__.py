@@ -4,6 +4,10 @@
         settings = Settings(bus=BusSettings(server=server.url), …)
 
 Both listen on a free port of the loopback address and go away with the context.
+
+And a tool without any of them (`tools`):
+
+    outcome = await call_tool(weather, {"city": "Brest"}, clock=FakeClock())
 """
 
 from galerne.bus.server import NatsServer, nats_server
@@ -16,6 +20,15 @@ from galerne.models.standin import (
     parse_faults,
     read_ledger,
 )
+from galerne.testing.tools import (
+    FakeClock,
+    assert_idempotent,
+    call_tool,
+    check_tools,
+    memory_blobs,
+    refusal_of,
+    value_of,
+)
 
 __all__ = [
     "NatsServer",
@@ -27,4 +40,11 @@ __all__ = [
     "Ledger",
     "LedgerEntry",
     "read_ledger",
+    "call_tool",
+    "value_of",
+    "refusal_of",
+    "assert_idempotent",
+    "check_tools",
+    "FakeClock",
+    "memory_blobs",
 ]

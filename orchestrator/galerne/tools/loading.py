@@ -60,6 +60,11 @@ def _load(point: EntryPoint, settings: ToolSettings) -> list[AnyTool]:
         raise InvalidInputError(f"{where} cannot be imported: {reason}") from error
     if not isinstance(module, ModuleType):
         raise InvalidInputError(f"{where} must name a module, without a colon")
+    return tools_of(module, settings, where)
+
+
+def tools_of(module: ModuleType, settings: ToolSettings, where: str) -> list[AnyTool]:
+    """What a module offers. `where` names it in errors. Raises InvalidInputError."""
     factory = getattr(module, _FACTORY, None)
     if callable(factory) and not isinstance(factory, Tool):
         return _checked(cast("_Factory", factory)(settings), where)

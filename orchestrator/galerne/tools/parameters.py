@@ -141,10 +141,11 @@ def read_parameters(
 
 def _check_form(name: str, kind: Any) -> None:
     """Raises InvalidInputError for a type that no JSON can have."""
+    bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     try:
-        value_schema(kind)
+        value_schema(bare)  # with an annotation msgspec takes any type there is
     except TypeError as error:
-        shown = getattr(kind, "__name__", None) or str(kind)
+        shown = getattr(bare, "__name__", None) or str(bare)
         raise InvalidInputError(
             f"the parameter {name} has the type {shown}, of which a model can write no value: use"
             " types of JSON, Literal, a dataclass or a msgspec.Struct"

@@ -132,6 +132,7 @@ NESTED = [
     ("session", ["show readme", "forget readme"]),
     ("quarantine", ["list", "show 1", "requeue 1", "drop 1"]),
     ("models", ["show mistral", "choose --quality simple"]),
+    ("tools", ["check my.tools"]),
 ]
 """Every command with actions, and each of them."""
 
