@@ -17,9 +17,9 @@ import msgspec
 
 from galerne.core.answers import validator
 from galerne.core.refs import REF
+from galerne.core.schema_words import in_words_of_json
 from galerne.messages.blobs import is_blob
 from galerne.messages.tools import ToolSpec
-from galerne.planner.given import in_words_of_json
 from galerne.planner.refs import holds_reference
 from galerne.planner.sections import one_line
 

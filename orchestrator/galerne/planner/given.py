@@ -7,10 +7,11 @@ they mean (`dict` is `object`).
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Protocol, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 
+from galerne.core.schema_words import in_words_of_json
 from galerne.errors import InvalidInputError, ModelError
 from galerne.messages.facts import Turn
 from galerne.messages.tools import ToolSpec
@@ -30,28 +31,6 @@ AnyTool = ToolSpec | HasSpec | Mapping[str, Any]
 """A tool in any of the forms that are taken."""
 
 _SHOWN = 60  # characters of a wrong value in an error's sentence
-_TYPES: Final = {
-    "dict": "object",
-    "map": "object",
-    "list": "array",
-    "tuple": "array",
-    "set": "array",
-    "str": "string",
-    "text": "string",
-    "char": "string",
-    "int": "integer",
-    "long": "integer",
-    "float": "number",
-    "double": "number",
-    "decimal": "number",
-    "bool": "boolean",
-    "none": "null",
-}
-"""Words of other languages for the types of JSON."""
-_ANY: Final = frozenset({"any", "anything", "unknown"})
-_OF_SCHEMAS: Final = ("properties", "patternProperties", "definitions", "$defs")
-_OF_ONE: Final = ("items", "additionalProperties", "not", "contains", "propertyNames")
-_OF_SEVERAL: Final = ("items", "anyOf", "oneOf", "allOf")
 
 
 def check_goal(goal: object) -> str:
@@ -179,42 +158,6 @@ def turns(history: object) -> tuple[Turn, ...]:
                 f"turn {place} of the history is {shown(one)}: give a Turn with goal and answer"
             )
     return cast("tuple[Turn, ...]", given)
-
-
-def in_words_of_json(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema with its types as JSON Schema calls them; values in it stay as they are."""
-    fields = dict(schema)
-    _name_types(fields)
-    for name in _OF_SCHEMAS:
-        if isinstance(fields.get(name), Mapping):
-            fields[name] = {key: _if_schema(one) for key, one in fields[name].items()}
-    for name in _OF_ONE:
-        if name in fields:
-            fields[name] = _if_schema(fields[name])
-    for name in _OF_SEVERAL:
-        if isinstance(fields.get(name), list):
-            fields[name] = [_if_schema(one) for one in fields[name]]
-    return fields
-
-
-def _if_schema(value: Any) -> Any:
-    return in_words_of_json(cast("Mapping[str, Any]", value)) if isinstance(value, dict) else value
-
-
-def _name_types(fields: dict[str, Any]) -> None:
-    match fields.get("type"):
-        case str(word) if word.lower() in _ANY:
-            del fields["type"]
-        case str(word):
-            fields["type"] = _type(word)
-        case [*words]:
-            fields["type"] = [_type(one) if isinstance(one, str) else one for one in words]
-        case _:
-            pass
-
-
-def _type(word: str) -> str:
-    return _TYPES.get(word.lower(), word.lower())
 
 
 def shown(value: object) -> str:

@@ -11,6 +11,7 @@ from galerne.errors import InvalidInputError
 from galerne.messages.ids import TaskId
 from galerne.messages.plan import Effort, ModelClass, TaskSpec
 from galerne.messages.tools import ToolSpec
+from galerne.models.names import sendable
 from galerne.planner.arguments import argument_fault
 from galerne.planner.ground import Ground, RefusedError
 
@@ -139,6 +140,10 @@ def _tools(fields: Fields, tools: Tools) -> tuple[str, ...] | None:
 def _tool(name: Any, tools: Tools) -> ToolSpec:
     if isinstance(name, str) and name in tools:
         return tools[name]
+    if isinstance(name, str):  # a model may write what its server would have called it
+        meant = [tool for own, tool in tools.items() if sendable(own) == name]
+        if len(meant) == 1:
+            return meant[0]
     there = ", ".join(tools) or "none"
     raise RefusedError(f"there is no tool {shown(name)}; there are: {there}")
 

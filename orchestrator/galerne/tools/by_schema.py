@@ -5,6 +5,7 @@ arguments are validated by the `jsonschema-rs` package and handed on as they are
 """
 
 import copy
+import re
 from collections.abc import Callable, Mapping
 from inspect import iscoroutinefunction
 from typing import Any
@@ -12,15 +13,20 @@ from typing import Any
 import msgspec
 
 from galerne.core.answers import first_fault, validator
+from galerne.core.schema_words import in_words_of_json
 from galerne.errors import InvalidInputError
 from galerne.messages.blobs import Blob, is_blob, to_blob
 from galerne.messages.tools import Effect, ToolSpec
 from galerne.tools.context import NO_BLOBS, BlobStore, ToolContext
-from galerne.tools.contract import AnyTool, Leave, Tool, announced, check_tool
+from galerne.tools.contract import AnyTool, Leave, Tool, announced, check_effect
 from galerne.tools.schema import Schema, signature_line
 
 OfArguments = Callable[[dict[str, Any], ToolContext], Any]
 """What such a tool does: given the arguments, async or (in a thread) plain."""
+
+
+_NAME = re.compile(r"[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_-]+)*")
+_LONGEST_NAME = 128
 
 
 class SchemaParameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,14 +80,18 @@ def schema_tool(
 ) -> AnyTool:
     """A tool given by the JSON Schema of its arguments.
 
+    The name may have dots, which no model takes: it is called by another in their prompts. Types in
+    the words of other languages (`dict`, `float`) are read as what they mean.
     `call(arguments, context)` gets arguments that fit, and may be async or plain (a plain one runs
     in a thread). A function for `approve` gets the keyword `arguments`. What is not known of its
     `effect` is taken for the worst. `timeout` is in seconds, `concurrency` as for `@tool`. Raises
     InvalidInputError for what cannot be a tool.
     """
-    check_tool(call, name, effect, timeout)
+    check_given_name(name)
+    check_effect(call, name, effect, timeout)
     schema: Schema = {"type": "object", "properties": {}, **copy.deepcopy(dict(parameters))}
     try:
+        schema = in_words_of_json(schema)
         validator(schema)
     except Exception as error:
         fault: Any = error
@@ -106,6 +116,15 @@ def schema_tool(
         concurrency=concurrency,
         stated=stated,
     )
+
+
+def check_given_name(name: str) -> None:
+    """Raises InvalidInputError for a name that cannot stand in a subject."""
+    if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
+        raise InvalidInputError(
+            f"a tool cannot be named {name[:80]!r}: give up to {_LONGEST_NAME} letters, digits,"
+            " '_', '-', and dots between them"
+        )
 
 
 def _by_keyword(call: OfArguments) -> Callable[..., Any]:

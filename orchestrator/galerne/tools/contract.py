@@ -133,7 +133,8 @@ def tool(
     def decorate(function: Callable[..., Any]) -> AnyTool:
         tool_name = getattr(function, "__name__", "") if name is None else name
         meant: Effect = "pure" if effect is None else effect
-        check_tool(function, tool_name, meant, timeout)
+        _check_name(tool_name)
+        check_effect(function, tool_name, meant, timeout)
         _check_concurrency(tool_name, concurrency)
         description, described = read_docstring(function.__doc__)
         parameters = read_parameters(function, tool_name, described)
@@ -177,13 +178,16 @@ def announced(approve: Leave) -> Approve:
     return "always" if approve else "never"
 
 
-def check_tool(function: Callable[..., Any], name: str, effect: str, timeout: float) -> None:
-    """Raises InvalidInputError for what no tool can be, however its parameters are given."""
+def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise InvalidInputError(
             f"a tool cannot be named {name[:80]!r}: models allow 1 to 64 letters, digits, "
             "'_' or '-'; pass @tool(name=…)"
         )
+
+
+def check_effect(function: Callable[..., Any], name: str, effect: str, timeout: float) -> None:
+    """Raises InvalidInputError for what no tool can be, however its parameters are given."""
     if effect not in get_args(Effect):
         known = ", ".join(get_args(Effect))
         raise InvalidInputError(f"tool {name}: effect {effect!r} is not one of {known}")

@@ -69,6 +69,12 @@ async def test_what_does_not_fit_is_refused_with_the_way_to_call_it(
     assert "Call it as forecast(city: string, days?: integer)" in outcome.message
 
 
+@pytest.mark.parametrize("name", ["", "a b", "a.", ".a", "a..b", "a*", "a>b", "é", "a" * 129])
+def test_a_name_that_no_subject_takes_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInputError, match="a tool cannot be named"):
+        schema_tool(name, "", CITY, _forecast)
+
+
 def test_what_is_no_schema_is_refused_at_once() -> None:
     with pytest.raises(InvalidInputError, match="tool odd: its parameters are no JSON Schema"):
         schema_tool("odd", "", {"properties": {"a": {"type": 5}}}, _forecast)
