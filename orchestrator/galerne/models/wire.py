@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from galerne.messages.chat import ChatMessage, ToolCall, ToolSchema
+from galerne.models.control import plain
 from galerne.models.names import sendable
 
 _MOST_TOKENS = 2**53 - 1  # what JSON carries exactly everywhere; no answer has as many
@@ -194,6 +195,7 @@ encode = msgspec.json.Encoder().encode
 decode_completion = msgspec.json.Decoder(Completion).decode
 decode_models = msgspec.json.Decoder(ModelList).decode
 _decode_text = msgspec.json.Decoder(str).decode
+_decode_schema = msgspec.json.Decoder(ToolSchema).decode
 
 
 def wire_messages(messages: Sequence[ChatMessage]) -> tuple[WireMessage | ChatMessage, ...]:
@@ -243,16 +245,20 @@ def _part_text(part: Part | str) -> str:
 
 
 def _named(tool: ToolSchema) -> ToolSchema:
+    told = plain(encode(tool).decode())  # a description may be anybody's
     name = sendable(tool.name)
-    return tool if name == tool.name else msgspec.structs.replace(tool, name=name)
+    return msgspec.structs.replace(_decode_schema(told), name=name)
 
 
 def _message(message: ChatMessage) -> WireMessage | ChatMessage:
-    if message.content and not message.tool_calls:
-        return message  # the journal's form is the wire's, as long as nothing is empty
+    content = plain(message.content)
+    if content and not message.tool_calls:
+        # The journal's form is the wire's, as long as nothing is empty.
+        same = content is message.content
+        return message if same else msgspec.structs.replace(message, content=content)
     calls = tuple([_call(call) for call in message.tool_calls])
-    return WireMessage(message.role, message.content, calls, message.tool_call_id, message.name)
+    return WireMessage(message.role, content, calls, message.tool_call_id, message.name)
 
 
 def _call(call: ToolCall) -> WireCall:
-    return WireCall(call.id, WireFunction(call.name, call.arguments))
+    return WireCall(call.id, WireFunction(call.name, plain(call.arguments)))
