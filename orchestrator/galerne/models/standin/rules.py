@@ -6,6 +6,7 @@ from galerne.messages.chat import ChatRequest, ToolSchema
 from galerne.models.standin.answering import answer_text
 from galerne.models.standin.answers import Answer, CallTools, Say, ToolUse
 from galerne.models.standin.executing import execute, follow
+from galerne.models.standin.in_words import natively, written
 from galerne.models.standin.planning import plan_lines
 from galerne.models.standin.prompts import role_of
 
@@ -14,8 +15,17 @@ def respond(request: ChatRequest) -> Answer:
     """What the stand-in answers. The same request always gets the same answer.
 
     With `tool_choice` "any" a conversation that has no tool result yet gets a call, as a real
-    server's grammar would force one: of the first tool, with the plainest arguments that fit.
+    server's grammar would force one: of the first tool, with the plainest arguments that fit. Tools
+    that are offered in words are called in words.
     """
+    native = natively(request)
+    if native is None:
+        return _respond(request)
+    answer = _respond(native)
+    return written(answer) if isinstance(answer, CallTools) else answer
+
+
+def _respond(request: ChatRequest) -> Answer:
     match role_of(request.messages):
         case "planner":
             answer: Answer = Say(plan_lines(request))
