@@ -74,7 +74,7 @@ class Revision:
     def meant(self, found: JsonObject) -> JsonObject:
         """The object itself, or as a replacement of the unfinished task whose id it has."""
         written = found.value.get("id")
-        old = TaskId(str(written) if isinstance(written, int) else written or "")
+        old = TaskId(str(written) if isinstance(written, int | str) else "")
         if old not in self.replaceable or found.value.get("replaces") is not None:
             return found
         new = {**found.value, "id": below(old, f"r{self._number}"), "replaces": old}

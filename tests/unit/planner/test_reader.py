@@ -2,6 +2,7 @@ import json
 from itertools import takewhile
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,6 +40,15 @@ def test_one_bad_task_is_rejected_alone() -> None:
     assert [one.id for one in judged] == ["1", "9", "8", "2"]
     assert isinstance(judged[1], Rejected)
     assert json.loads(judged[1].text) == bad
+
+
+@pytest.mark.parametrize("name", [["1"], {"id": 1}, [], {}, 1.5, True])
+@pytest.mark.parametrize("revision", [1, 2])
+def test_an_id_that_is_no_word_is_rejected_alone(name: Any, revision: int) -> None:
+    reader = PlanReader(TOOLS, revision=revision)
+    judged = reader.feed(lines({"id": name, "instruction": "a"}) + task_line(ONE))
+    assert [type(one) for one in judged] == [Rejected, TaskSpec]
+    assert "is not usable" in reasons(judged)[0]
 
 
 def test_a_forward_need_is_rejected_and_can_be_mended_in_another_turn() -> None:
