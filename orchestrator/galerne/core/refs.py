@@ -17,9 +17,10 @@ from galerne.errors import InvalidInputError
 
 REF: Final = "$ref"
 
-_TEMPLATE = re.compile(r"\{\{\s*([A-Za-z0-9_-]{1,64})((?:\.[^{}.]+)*?)\s*\}\}")
+# Possessive, for texts may be anybody's: what does not match is not tried in other ways.
+_TEMPLATE = re.compile(r"\{\{\s*+([A-Za-z0-9_-]{1,64})(\s*+|(?:\.[^{}.]++)++)\}\}")
 _WHOLE = re.compile(r"([A-Za-z0-9_-]{1,64})((?:\.[^{}.]+)*)")
-_FENCED = re.compile(r"\s*```\w*\s*\n(.*)\n\s*```\s*", re.DOTALL)
+_FENCE_OPENS = re.compile(r"\s*+```\w*+[^\S\n]*+\n")
 _INDEX = re.compile(r"-?[0-9]{1,9}")
 
 
@@ -132,11 +133,20 @@ def parsed(value: Any) -> Any:
     """The JSON document in a text, perhaps in a code fence; any other value as it is."""
     if not isinstance(value, str):
         return value
-    fenced = _FENCED.fullmatch(value)
+    inside = _inside_fence(value)
     try:
-        return msgspec.json.decode(fenced[1] if fenced else value)
+        return msgspec.json.decode(value if inside is None else inside)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return value
+
+
+def _inside_fence(text: str) -> str | None:
+    """What stands between the two lines of a code fence; None: the text is none."""
+    opening, end = _FENCE_OPENS.match(text), text.rstrip()
+    if opening is None or len(end) < opening.end() or not end.endswith("```"):
+        return None
+    inside = end[opening.end() : -len("```")]
+    return inside if "\n" in inside[len(inside.rstrip()) :] else None
 
 
 def _from_match(found: re.Match[str]) -> Reference:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galerne.core.refs import resolve
+from galerne.core.refs import parsed, resolve
 from galerne.errors import InvalidInputError
 from galerne.planner.refs import holds_reference, referenced_tasks
 
@@ -67,6 +67,19 @@ def test_a_missing_part_is_named(args: Any, reason: str) -> None:
     with pytest.raises(InvalidInputError) as raised:
         resolve({"x": [args]}, RESULTS)
     assert reason in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"), [("```", "\n"), ("```json\n", "\n```"), ("\n", "```\n"), ("", " \n")]
+)
+def test_a_hostile_result_is_looked_into_in_linear_time(begin: str, piece: str) -> None:
+    text = begin + piece * 50_000 + "x"
+    assert parsed(text) == text
+
+
+@pytest.mark.parametrize("begin", ["{{", "{{a", "{{a.", "{{a.b."])
+def test_a_hostile_text_is_searched_for_references_in_linear_time(begin: str) -> None:
+    assert referenced_tasks(begin + " " * 200_000) == ()
 
 
 def test_the_tasks_that_are_referred_to() -> None:
