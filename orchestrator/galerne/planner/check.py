@@ -148,6 +148,8 @@ def _with_list(task: TaskSpec, fields: Fields, ground: Ground) -> TaskSpec:
     if task.kind == "ask":
         raise RefusedError("a question to a person takes no 'foreach'")
     foreach = _list(fields["foreach"])
+    if ITEM in _referred(foreach):
+        raise RefusedError("foreach cannot be made of 'item', which is one of its own elements")
     return msgspec.structs.replace(task, foreach=foreach)
 
 

@@ -91,6 +91,12 @@ def test_what_is_no_list_is_told(producer: dict[str, Any], foreach: str, what: s
     assert reason(PlanReader(TOOLS).feed(text)[1:]) == what
 
 
+@pytest.mark.parametrize("foreach", [{"$ref": "item"}, "{{item.files}}", [{"$ref": "item"}]])
+def test_a_list_is_not_made_of_its_own_elements(foreach: Any) -> None:
+    text = lines({"id": "1", "instruction": "read {{item}}", "foreach": foreach})
+    assert "cannot be made of 'item'" in reason(PlanReader(TOOLS).feed(text))
+
+
 def test_an_element_has_the_type_that_its_list_says() -> None:
     numbers = {"type": "array", "items": {"type": "integer"}}
     text = lines(
