@@ -9,7 +9,7 @@ import msgspec
 
 from galerne.core.asks import EVERY_EFFECT
 from galerne.core.budget import check_budget
-from galerne.core.given import check_planning, given_tasks
+from galerne.core.given import check_planning, written_plan
 from galerne.errors import InvalidInputError, TooLargeError
 from galerne.messages.codec import encode
 from galerne.messages.facts import PRIORITIES, Priority
@@ -76,7 +76,7 @@ def build(
         budget=budget,
         deadline=deadline,
         approve=tuple(name if name == EVERY_EFFECT else _tool(name) for name in approve),
-        plan=None if plan is None else given_tasks(plan),
+        plan=None if plan is None else written_plan(plan),
         review=review,
         output=None if output is None else dict(output),
         session=None if session is None else check_id(session, "the session"),

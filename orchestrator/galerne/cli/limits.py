@@ -67,7 +67,7 @@ def planning() -> Parser:
 def planning_of(flags: argparse.Namespace) -> "dict[str, Any]":
     """The fields of an order that `planning` gives. Raises InvalidInputError."""
     from galerne.cli.files import json_file
-    from galerne.core.given import given_tasks
+    from galerne.core.given import written_plan
     from galerne.errors import InvalidInputError
 
     output = None if flags.output is None else json_file(flags.output, "--output")
@@ -79,7 +79,7 @@ def planning_of(flags: argparse.Namespace) -> "dict[str, Any]":
         raise InvalidInputError("there is no goal: give one in words, or `goal` in the plan's file")
     return {
         "goal": goal,
-        "plan": None if plan is None else given_tasks(plan),
+        "plan": None if plan is None else written_plan(plan),
         "review": flags.review,
         "output": output,
         "revisions": flags.revisions,

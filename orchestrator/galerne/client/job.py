@@ -24,7 +24,7 @@ from galerne.client.purge import purge_job
 from galerne.core.asks import call_name
 from galerne.core.failure import failure
 from galerne.core.fold import fold
-from galerne.core.given import REVIEW, given_tasks
+from galerne.core.given import REVIEW, written_plan
 from galerne.core.open_question import OpenQuestion, Word, open_question
 from galerne.core.state import JobState
 from galerne.core.view import JobView, view
@@ -162,7 +162,7 @@ class Job:
         """
         if plan is None:
             return await self.decide(call_name(*REVIEW[:2]), "approved", by=by)
-        tasks = msgspec.to_builtins(given_tasks(plan))
+        tasks = msgspec.to_builtins(written_plan(plan))
         return await self.decide(call_name(*REVIEW[:2]), "answered", value={"tasks": tasks}, by=by)
 
     async def resolve(

@@ -8,7 +8,7 @@ job to be reviewed ─▶ plan-1 writes a draft ──┤
 planned, planned, …, plan.1.end: as if a planner had written it
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final, cast
 
@@ -84,25 +84,46 @@ def _numbers(state: JobState) -> set[int]:
     return state.numbers.get(1, set()) | state.spoiled.get(1, set())
 
 
+def written_plan(value: Any) -> tuple[TaskSpec, ...]:
+    """The plan that a person or a program hands in: as `given_tasks`, and nothing in it is ignored.
+
+    Raises InvalidInputError, one line that names the task and what is wrong.
+    """
+    tasks = given_tasks(value)
+    listed = _tasks_in(msgspec.to_builtins(value))
+    for task, fields in zip(_converted(listed), cast("Sequence[Any]", listed), strict=True):
+        _check_heeded(task, fields)
+    return tasks
+
+
+def _check_heeded(task: TaskSpec, fields: Mapping[str, Any]) -> None:
+    known = task.__struct_fields__
+    for name in fields:
+        if name not in known:
+            there = ", ".join(known)
+            raise InvalidInputError(f"task {task.id}: it has no field {name!r}; there are: {there}")
+    if task.kind != "tool" and (task.tool is not None or task.args is not None):
+        raise InvalidInputError(f"task {task.id}: 'tool' and 'args' are for tasks of kind 'tool'")
+
+
 def given_tasks(value: Any) -> tuple[TaskSpec, ...]:
     """A plan from a list of tasks, or from an object with `tasks`; each after those it needs.
 
     Raises InvalidInputError, one line that names the task and what is wrong.
     """
     try:
-        plain: Any = msgspec.to_builtins(value)
-        listed = _tasks_in(plain)
-        tasks = msgspec.convert(listed, tuple[TaskSpec, ...])
+        tasks = _converted(_tasks_in(msgspec.to_builtins(value)))
     except (msgspec.ValidationError, TypeError) as error:
         raise InvalidInputError(f"the plan is not usable: {error}") from error
     check_plan(tasks)
-    full = tuple(_with_implied_needs(task) for task in tasks)
     before: set[TaskId] = set()
-    for task in full:
-        if not before.issuperset(task.needs):
-            return _ordered(full)
+    full: list[TaskSpec] = []
+    in_order = True
+    for task in tasks:
+        full.append(_with_implied_needs(task, before))
+        in_order = in_order and before.issuperset(full[-1].needs)
         before.add(task.id)
-    return full
+    return tuple(full) if in_order else _ordered(full)
 
 
 def check_planning(submit: Submit) -> None:
@@ -166,14 +187,28 @@ def _tasks_in(plain: Any) -> Any:
             return plain
 
 
-def _with_implied_needs(task: TaskSpec) -> TaskSpec:
-    """What its references name is needed, too."""
+def _converted(listed: Any) -> tuple[TaskSpec, ...]:
+    return msgspec.convert(listed, tuple[TaskSpec, ...])
+
+
+def _with_implied_needs(task: TaskSpec, before: Collection[TaskId]) -> TaskSpec:
+    """What its references name is needed, too.
+
+    In an instruction `{{x}}` may be plain text, so only tasks that stand before it count there.
+    """
     try:
-        found = [TaskId(one.task) for one in references([task.args, task.foreach])]
+        args, foreach = _referred(task.args), _referred(task.foreach)
     except InvalidInputError as error:
         raise InvalidInputError(f"task {task.id}: {error}") from error
-    referred = [one for one in found if not (one == ITEM and task.foreach is not None)]
-    return msgspec.structs.replace(task, needs=tuple(dict.fromkeys((*task.needs, *referred))))
+    if task.foreach is not None:
+        args = [one for one in args if one != ITEM]
+    mentioned = (one for one in _referred(task.instruction) if one in before)
+    needs = dict.fromkeys((*task.needs, *args, *foreach, *mentioned))
+    return msgspec.structs.replace(task, needs=tuple(needs))
+
+
+def _referred(value: Any) -> list[TaskId]:
+    return [TaskId(one.task) for one in references(value)]
 
 
 def _ordered(tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from galerne.core.given import given_tasks
+from galerne.core.given import given_tasks, written_plan
 from galerne.errors import InvalidInputError
 from galerne.messages.facts import Asked, Decided, Verdict
 from galerne.messages.ids import TaskId
@@ -98,6 +98,37 @@ def test_a_list_is_needed_and_its_element_is_not() -> None:
     assert each.needs == ("1",)
 
 
+def test_a_task_before_it_that_an_instruction_names_is_needed_and_other_braces_are_text() -> None:
+    tasks = given_tasks([
+        {"id": "1", "instruction": "{{3}}"},
+        {"id": "2", "instruction": "two"},
+        {"id": "3", "instruction": "{{1}} or {{ 2.words }}? {{3}} {{x}} {{9}}", "needs": ["2"]},
+    ])  # fmt: skip
+    assert [task.needs for task in tasks] == [(), (), ("2", "1")]
+
+
+@pytest.mark.parametrize(
+    ("task", "what"),
+    [
+        ({"depends_on": ["2"]}, "task 1: it has no field 'depends_on'; there are: id, kind, "),
+        ({"tool": "text_stats"}, "task 1: 'tool' and 'args' are for tasks of kind 'tool'"),
+        ({"kind": "plan", "args": {}}, "task 1: 'tool' and 'args' are for tasks of kind 'tool'"),
+    ],
+)
+def test_nothing_that_somebody_writes_into_a_plan_is_ignored(
+    task: dict[str, Any], what: str
+) -> None:
+    plan = {"goal": "g", "tasks": [{"id": "1", "instruction": "x", **task}]}
+    assert len(given_tasks(plan)) == 1  # the log may hold what another version has written
+    with pytest.raises(InvalidInputError, match=what):
+        written_plan(plan)
+
+
+@pytest.mark.parametrize("plan", [(spec("1"), spec("2", "1")), [{"id": "1", "instruction": "x"}]])
+def test_a_plan_that_says_nothing_else_is_taken_as_it_is(plan: Any) -> None:
+    assert written_plan(plan) == given_tasks(plan)
+
+
 @pytest.mark.parametrize(
     ("plan", "what"),
     [
@@ -114,6 +145,7 @@ def test_a_list_is_needed_and_its_element_is_not() -> None:
         ([{"id": "1", "kind": "tool"}], "names its tool"),
         ([{"id": "1", "instruction": "x", "kind": "answer"}], "by itself"),
         ([{"id": "1", "instruction": "x", "timeout": -1}], "above 0"),
+        ([{"id": "1", "instruction": "x", "foreach": {"$ref": "item"}}], "'item', which is not"),
         ([{"id": "1", "instruction": "x", "check": "maybe"}], "task 1: "),
         ([{"id": "1", "instruction": "x", "output": {"type": 7}}], "JSON Schema"),
         ([{"id": "1", "instruction": "x", "replaces": "0"}], "for revisions"),

@@ -65,13 +65,13 @@ async def _say(flags: argparse.Namespace, job: "Job") -> "tuple[tuple[str, Any],
 
     from galerne.cli.files import json_file
     from galerne.cli.questions import me
-    from galerne.core.given import REVIEW, given_tasks
+    from galerne.core.given import REVIEW, written_plan
 
     if flags.deny:
         return ("denied", None), await job.deny(REVIEW[0], flags.why, by=me())
     if flags.edit is None:
         return ("approved", None), await job.review(by=me())
-    tasks = given_tasks(json_file(flags.edit, "--edit"))
+    tasks = written_plan(json_file(flags.edit, "--edit"))
     wanted = {"tasks": msgspec.to_builtins(tasks, str_keys=True)}
     return ("answered", _plain(wanted)), await job.review(tasks, by=me())
 
