@@ -89,11 +89,10 @@ def written_plan(value: Any) -> tuple[TaskSpec, ...]:
 
     Raises InvalidInputError, one line that names the task and what is wrong.
     """
-    tasks = given_tasks(value)
-    listed = _tasks_in(msgspec.to_builtins(value))
-    for task, fields in zip(_converted(listed), cast("Sequence[Any]", listed), strict=True):
+    listed, tasks = _read(value)
+    for task, fields in zip(tasks, listed, strict=True):
         _check_heeded(task, fields)
-    return tasks
+    return given_tasks(tasks)
 
 
 def _check_heeded(task: TaskSpec, fields: Mapping[str, Any]) -> None:
@@ -111,10 +110,7 @@ def given_tasks(value: Any) -> tuple[TaskSpec, ...]:
 
     Raises InvalidInputError, one line that names the task and what is wrong.
     """
-    try:
-        tasks = _converted(_tasks_in(msgspec.to_builtins(value)))
-    except (msgspec.ValidationError, TypeError) as error:
-        raise InvalidInputError(f"the plan is not usable: {error}") from error
+    _, tasks = _read(value)
     check_plan(tasks)
     before: set[TaskId] = set()
     full: list[TaskSpec] = []
@@ -187,8 +183,13 @@ def _tasks_in(plain: Any) -> Any:
             return plain
 
 
-def _converted(listed: Any) -> tuple[TaskSpec, ...]:
-    return msgspec.convert(listed, tuple[TaskSpec, ...])
+def _read(value: Any) -> tuple[Any, tuple[TaskSpec, ...]]:
+    """The tasks as they were written, and as tasks. Raises InvalidInputError."""
+    try:
+        listed = _tasks_in(msgspec.to_builtins(value))
+        return listed, msgspec.convert(listed, tuple[TaskSpec, ...])
+    except (msgspec.ValidationError, TypeError) as error:
+        raise InvalidInputError(f"the plan is not usable: {error}") from error
 
 
 def _with_implied_needs(task: TaskSpec, before: Collection[TaskId]) -> TaskSpec:
