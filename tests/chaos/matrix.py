@@ -129,14 +129,18 @@ def long_form() -> tuple[Cell, ...]:
     """The full form with two processes of each role, at the first and the second passing.
 
     What an heir finds is found by an only heir: another process would often be there before it.
-    What stops is alone, too, until it has stopped.
+    What stops is alone, too, until it has stopped. A plan that grows is seen by one process of a
+    role: of two, one would get the plans and the other one the answers.
     """
+    growing = tuple(_growing())
     return tuple(
         msgspec.structs.replace(
-            cell, each=1 if cell.scene in {"heir", "stopped"} else 2, number=cell.number + later
+            cell,
+            each=1 if cell.scene in {"heir", "stopped"} or cell in growing else 2,
+            number=cell.number + later,
         )
         for cell in full_form()
-        for later in (range(2) if _passed_twice(cell) else range(1))
+        for later in (range(2) if cell not in growing and _passed_twice(cell) else range(1))
     )
 
 
