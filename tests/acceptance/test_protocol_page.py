@@ -37,7 +37,7 @@ BLOCKS = blocks(PAGE, "json")
 
 DECODERS: dict[str, Callable[[bytes], object]] = {
     "submit": codec.decode_submit,
-    "tools_present": codec.decode_tools_present,
+    "tools_present": codec.decode_tools_heard,
     "call": codec.decode_call_tool,
     "working": codec.decode_tool_reply,
     "result": codec.decode_tool_reply,

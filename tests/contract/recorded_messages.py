@@ -711,6 +711,7 @@ TOOL_CALLS: dict[str, Expected] = {
     "needs_approval": _reply(tools.NeedsApproval(why="it leaves the house")),
     "busy": _reply(tools.Busy()),
     "working": _reply(tools.Working(by=TOOLS)),
+    "working-progress": _reply(tools.Working(by=TOOLS, note="page 9 of 14", fraction=0.64)),
     "pending": _reply(tools.Pending(until=1795374012.5)),
     "result": _reply(
         tools.ToolResult(
@@ -747,7 +748,7 @@ SEEN_LIVE: dict[str, Expected] = {
             active=3,
             leaving=True,
         ),
-        codec.decode_tools_present,
+        codec.decode_tools_heard,
         lambda subjects: subjects.presence("tools"),
     ),
     "tools_present-approve": Expected(
@@ -765,7 +766,31 @@ SEEN_LIVE: dict[str, Expected] = {
             capacity=16,
             active=0,
         ),
-        codec.decode_tools_present,
+        codec.decode_tools_heard,
+        lambda subjects: subjects.presence("tools"),
+    ),
+    "tools_present-routed": Expected(
+        tools.ToolsPresent(
+            worker=TOOLS,
+            tools=(
+                tools.ToolSpec(
+                    name="text_stats",
+                    description="Count words",
+                    parameters={"type": "object", "properties": {"path": {"type": "string"}}},
+                    version="1.2",
+                    route="1-2-5d0c23b4",
+                ),
+            ),
+            capacity=16,
+            active=0,
+            started=1795374000.0,
+        ),
+        codec.decode_tools_heard,
+        lambda subjects: subjects.presence("tools"),
+    ),
+    "tools_alive": Expected(
+        tools.ToolsAlive(worker=TOOLS, capacity=16, active=3),
+        codec.decode_tools_heard,
         lambda subjects: subjects.presence("tools"),
     ),
     "tools_present-returns": Expected(
@@ -782,12 +807,12 @@ SEEN_LIVE: dict[str, Expected] = {
             capacity=16,
             active=0,
         ),
-        codec.decode_tools_present,
+        codec.decode_tools_heard,
         lambda subjects: subjects.presence("tools"),
     ),
     "tools_present-minimal": Expected(
         tools.ToolsPresent(worker=TOOLS, tools=(), capacity=16, active=0, leaving=False),
-        codec.decode_tools_present,
+        codec.decode_tools_heard,
         lambda subjects: subjects.presence("tools"),
     ),
     "pace": Expected(
@@ -824,8 +849,13 @@ SEEN_LIVE: dict[str, Expected] = {
     ),
     "delta": Expected(
         live.Delta(task=TaskId("2"), attempt=1, text="612 wo"),
-        codec.decode_delta,
+        codec.decode_live,
         lambda subjects: subjects.delta("acme", "job-1", "2"),
+    ),
+    "progress": Expected(
+        live.Progress(task=TaskId("2"), n=1, tool="fetch_all", note="page 9 of 14", fraction=0.64),
+        codec.decode_live,
+        lambda subjects: subjects.progress("acme", "job-1", "2"),
     ),
     "said": Expected(
         sessions.Said(

@@ -39,9 +39,9 @@ DECODERS: list[Callable[[bytes], object]] = [
     codec.decode_command,
     codec.decode_call_tool,
     codec.decode_tool_reply,
-    codec.decode_tools_present,
+    codec.decode_tools_heard,
     codec.decode_coordinator_present,
-    codec.decode_delta,
+    codec.decode_live,
     codec.decode_quarantined,
     lambda data: codec.decode_fact("submitted", data),
 ]

@@ -197,10 +197,10 @@ class Bus:
         except (nats.errors.Error, OSError) as error:
             raise mapping.of_exception(error, f"subscribing to {subject}") from error
 
-    async def listen(self, subject: str, take: Take) -> Subscription:
+    async def listen(self, subject: str, take: Take, queue: str = "") -> Subscription:
         """Hand each message to `take` in the connection's reader. Give the result to `unlisten`."""
         try:
-            return await self._client.listen(subject, take)
+            return await self._client.listen(subject, take, queue)
         except (nats.errors.Error, OSError) as error:
             raise mapping.of_exception(error, f"subscribing to {subject}") from error
 

@@ -7,7 +7,7 @@ to the asker's inbox as whoever works on it has them.
 """
 
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ _LONGEST: Final = 400
 
 
 class About(msgspec.Struct, frozen=True):
-    """What is said of a service. `subject` is where its one endpoint listens, in a `queue` group.
+    """What is said of a service.
 
     `version` may be any of Python's; its three numbers are what NATS tools are told.
     """
@@ -37,7 +37,13 @@ class About(msgspec.Struct, frozen=True):
     name: str
     version: str
     description: str
-    endpoint: str
+    metadata: Mapping[str, str] = {}
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """Where a service listens: at `subject`, in a `queue` group."""
+
+    name: str
     subject: str
     queue: str
     metadata: Mapping[str, str] = {}
@@ -59,21 +65,21 @@ def error_headers(number: int, message: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def serve_endpoint(
-    bus: Bus, about: About, take: Callable[[Request], None], stats: Callable[[], dict[str, Any]]
+async def serve_endpoints(
+    bus: Bus,
+    about: About,
+    endpoints: Iterable[tuple[Endpoint, Callable[[Request], None]]],
+    stats: Callable[[str], dict[str, Any]],
 ) -> AsyncGenerator[None]:
-    """Hand each request to `take` while the context lasts; it must neither wait nor raise.
+    """Hand each endpoint's requests to its function, which must neither wait nor raise, while the
+    context lasts.
 
-    `stats` is shown beside the numbers of `micro`, which see only the handing over.
-    Raises UnavailableError, DeadlineError.
+    `stats`, by an endpoint's name, is shown beside the numbers of `micro`, which see only the
+    handing over. Raises UnavailableError, DeadlineError.
     """
 
-    async def hand_over(request: MicroRequest) -> None:
-        reply: str = request._msg.reply  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - answers in a stream need it, and it is nowhere public
-        take(Request(request.subject, request.data, reply))
-
-    def told(_: EndpointStats) -> dict[str, Any]:
-        return stats()
+    def told(endpoint: EndpointStats) -> dict[str, Any]:
+        return stats(endpoint.name)
 
     found = _VERSION.match(about.version)
     config = ServiceConfig(
@@ -87,11 +93,14 @@ async def serve_endpoint(
     try:
         try:
             await service.start()
-            await service.add_endpoint(
-                EndpointConfig(about.endpoint, hand_over, about.queue, about.subject)
-            )
+            for one, take in endpoints:
+                await service.add_endpoint(
+                    EndpointConfig(
+                        one.name, _handing_over(take), one.queue, one.subject, dict(one.metadata)
+                    )
+                )
         except (nats.errors.Error, OSError) as error:
-            raise mapping.of_exception(error, f"serving {about.subject}") from error
+            raise mapping.of_exception(error, f"serving {about.name}") from error
         yield
     finally:
         with (
@@ -99,3 +108,13 @@ async def serve_endpoint(
             suppress(nats.errors.Error, OSError),  # the connection may be gone
         ):
             await service.stop()
+
+
+def _handing_over(
+    take: Callable[[Request], None],
+) -> Callable[[MicroRequest], Awaitable[None]]:
+    async def hand_over(request: MicroRequest) -> None:
+        reply: str = request._msg.reply  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - answers in a stream need it, and it is nowhere public
+        take(Request(request.subject, request.data, reply))
+
+    return hand_over

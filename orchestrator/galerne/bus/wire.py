@@ -102,13 +102,13 @@ class TolerantClient(Client):
             self._filled = anyio.Event()
             await self._filled.wait()
 
-    async def listen(self, subject: str, take: Take) -> Subscription:
+    async def listen(self, subject: str, take: Take, queue: str = "") -> Subscription:
         """Hand every message of a subject to `take`. What that raises is logged, no more."""
 
         async def on_message(message: Msg) -> None:
             _hand_over(take, message.subject, message.reply, message.data, message.headers)
 
-        subscription = await self.subscribe(subject, cb=on_message)  # pyright: ignore[reportUnknownMemberType] - its optional Future is untyped
+        subscription = await self.subscribe(subject, queue=queue, cb=on_message)  # pyright: ignore[reportUnknownMemberType] - its optional Future is untyped
         if self._short:
             self.takers[subscription._id] = take  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - its number is not public
         return subscription

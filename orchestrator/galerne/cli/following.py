@@ -3,15 +3,19 @@
 import time
 
 import anyio
+import msgspec
 
 from galerne.bus.background import background
 from galerne.cli.prompting import Prompter
 from galerne.cli.screen import Screen
+from galerne.cli.text import progress_text
 from galerne.client import Job
 from galerne.core.fold import fold
 from galerne.core.state import JobState
 from galerne.core.view import JobView, view
-from galerne.messages.live import Delta
+from galerne.messages.facts import Done, ToolStep
+from galerne.messages.ids import TaskId
+from galerne.messages.live import Delta, Live, Progress
 
 TICK = 0.2
 """Seconds between two drawings while nothing happens: times go on."""
@@ -43,19 +47,29 @@ class _Followed:
         self._prompter = prompter
         self._where = where
         self._state = JobState()
+        self._heard: dict[TaskId, str] = {}
+        """How far the tools are that tasks wait for."""
 
     async def read(self) -> None:
-        events = self._job.events()
+        events = self._job.events(progress=True)
         try:
             async for event in events:
-                if isinstance(event.fact, Delta):
+                if isinstance(event.fact, Delta | Progress):
+                    self._hear(event.fact)
                     continue
                 fold(self._state, event.fact, event.at)
+                if isinstance(event.fact, ToolStep | Done):  # it waits no longer
+                    self._heard.pop(event.fact.task, None)
                 self._screen.changed(event.fact, self._state)
                 if not events.pending:
                     self._show()
         finally:
             await events.aclose()
+
+    def _hear(self, said: Live) -> None:
+        if isinstance(said, Progress) and said.task not in self._state.done:
+            text = self._heard[said.task] = progress_text(said)
+            self._screen.progress(said.task, text)
 
     def _show(self) -> None:
         now = self.view()
@@ -80,4 +94,11 @@ class _Followed:
             )
 
     def view(self) -> JobView:
-        return view(self._state, self._job.id, self._job.tenant, time.time())
+        seen = view(self._state, self._job.id, self._job.tenant, time.time())
+        if not self._heard:
+            return seen
+        heard = [
+            msgspec.structs.replace(task, progress=self._heard.get(task.id, ""))
+            for task in seen.tasks
+        ]
+        return msgspec.structs.replace(seen, tasks=tuple(heard))

@@ -31,6 +31,9 @@ class LiveScreen:
     def changed(self, fact: AnyFact, state: JobState) -> None:
         """The next `draw` shows it."""
 
+    def progress(self, task: str, text: str) -> None:
+        """The next `draw` shows it."""
+
     def draw(self, view: JobView) -> None:
         ended = view.status not in {"queued", "running"}
         height = None if ended else self._console.height

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from galerne.core.view import JobView
+    from galerne.messages.live import Progress
 
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor movements
@@ -110,3 +111,9 @@ def partial_text(view: "JobView") -> str:
     ended_with: dict[str, Any] = view.result
     found: dict[str, Any] = ended_with["results"] if view.result else {}
     return "\n".join(f"{one_line(task, 64)}: {value_text(value)}" for task, value in found.items())
+
+
+def progress_text(said: "Progress") -> str:
+    """`64% page 9 of 14`: what a tool has said of itself, cleaned."""
+    share = "" if said.fraction is None else f"{min(max(said.fraction, 0.0), 1.0):.0%}"
+    return " ".join(word for word in (share, one_line(said.note, 200)) if word)

@@ -3,12 +3,13 @@
     Count the words in README.md and in docs/protocol.md
     ✓ plan-1  plan    3 tasks                                    0.4s    812
     ✓ 1       tool    text_stats                                 0.1s
+    ● 3       tool    64% page 9 of 14 · fetch_all               9.0s
     ● 2       agent   Compare the two counts      ← 1    try 2   1.2s    210
-    ? 3       tool    book_table                  ← 2    0.1s
+    ? 4       tool    book_table                  ← 2    0.1s
     ○ answer  answer
-    ? 3.1 asks for leave: book_table({"people":4})
-      galerne approve j-1 3.1  (or: deny … --why TEXT)
-    ● running · 2 of 5 tasks · 2.1s · 1022 tokens · $0.0031 · j-1
+    ? 4.1 asks for leave: book_table({"people":4})
+      galerne approve j-1 4.1  (or: deny … --why TEXT)
+    ● running · 2 of 6 tasks · 2.1s · 1022 tokens · $0.0031 · j-1
       calls 3/7 · $0.0031/0.05
 
 Every mark is a character of its own, so that the tree also reads without colours. Nothing in a
@@ -164,8 +165,13 @@ def _table(tasks: Sequence[TaskView], doubtful: Collection[TaskId]) -> Table:
 
 
 def describe(task: TaskView) -> str:
-    """What the task does, in one line: its tool, its instruction, or what it is for."""
+    """What the task does, in one line: its tool, its instruction, or what it is for; and before
+    that how far it is.
+    """
     words = one_line(task.instruction, 400)
+    if task.progress and task.status == "running":
+        doing = one_line(task.tool or "", 64) or words
+        return f"{one_line(task.progress, 300)} · {doing}"
     if task.tool is not None:
         tool = one_line(task.tool, 64)
         return f"{tool}: {words}" if words else tool

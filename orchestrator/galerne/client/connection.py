@@ -23,7 +23,7 @@ from galerne.client.job import Job
 from galerne.client.patience import patiently
 from galerne.client.purge import purge_ended
 from galerne.client.quarantine import Quarantine
-from galerne.client.served import served_tools
+from galerne.client.served import served_tools, tool_workers
 from galerne.client.sessions import Session, SessionSummary
 from galerne.client.sessions import summaries as session_summaries
 from galerne.client.summary import JobSummary, summaries
@@ -38,7 +38,7 @@ from galerne.errors import (
 from galerne.messages.facts import Priority
 from galerne.messages.ids import DEFAULT_TENANT, JobId, TenantId, check_id
 from galerne.messages.plan import Budget
-from galerne.messages.tools import ToolSpec
+from galerne.messages.tools import ToolSpec, ToolsPresent
 from galerne.request import build, deadline_of, encoded, job_id
 from galerne.settings import BusSettings, without_login
 
@@ -83,6 +83,12 @@ class Client:
         Raises UnavailableError.
         """
         return await served_tools(self._bus, patience)
+
+    async def tool_workers(self, patience: float = 0.4) -> list[ToolsPresent]:
+        """The tool workers that answer within `patience` seconds, by name: what each serves, how
+        many calls it takes at once and how many it is at. Raises UnavailableError.
+        """
+        return await tool_workers(self._bus, patience)
 
     async def submit(
         self,

@@ -24,9 +24,9 @@ from galerne.bus.log import FactLog, Record
 from galerne.core.unreadable import meaning
 from galerne.errors import InvalidMessageError, TransientError, UnavailableError
 from galerne.logs import get_logger
-from galerne.messages.codec import decode_delta
+from galerne.messages.codec import decode_live
 from galerne.messages.facts import AnyFact, Ended
-from galerne.messages.live import Delta
+from galerne.messages.live import Live
 from galerne.messages.subjects import JobAddress
 
 log = get_logger("galerne.client")
@@ -36,29 +36,31 @@ SILENCE = 1.0
 STALE = 0.05
 """Seconds until the next read where the log lacked a fact that was already seen live."""
 _RETRY = 0.2
-_DELTAS = 10_000
-"""Pieces of text that are kept for a slow reader; the oldest go first."""
+_UNREAD = 10_000
+"""Live messages that are kept for a slow reader; the oldest go first."""
 
 
 class JobEvent(msgspec.Struct, frozen=True):
-    """A fact of the log, or a piece of text that a model has just said.
+    """A fact of the log, a piece of text that a model has just said, or how far a tool is.
 
-    `sequence` is the fact's place in the log (for a delta: of the last fact before it), `at` Unix
-    seconds, `name` the end of its subject, such as `done.2`.
+    `sequence` is the fact's place in the log (else: of the last fact before it), `at` Unix seconds,
+    `name` the end of its subject, such as `done.2`.
     """
 
     sequence: int
     at: float
     name: str
-    fact: AnyFact | Delta
+    fact: AnyFact | Live
 
 
 class _Inbox:
     """What the live subscription has brought. Outlives its reader by one message at most."""
 
-    def __init__(self, *, deltas: bool) -> None:
+    def __init__(self, kinds: frozenset[str]) -> None:
+        """`kinds` of live messages that are no facts, and wanted: `delta`, `progress`."""
         self.newest = 0
-        self.deltas: deque[tuple[float, Delta]] | None = deque(maxlen=_DELTAS) if deltas else None
+        self.live: deque[tuple[float, str, Live]] = deque(maxlen=_UNREAD)
+        self._kinds = kinds
         self._heard = anyio.Event()
 
     def wake(self) -> None:
@@ -73,19 +75,21 @@ class _Inbox:
     def take(self, message: Message) -> None:
         sequence = message.headers.get("Nats-Sequence")
         if sequence is None:
-            self._take_delta(message)
+            self._take_live(message)
         elif sequence.isdecimal():
             self.newest = max(self.newest, int(sequence))
             self.wake()
 
-    def _take_delta(self, message: Message) -> None:
-        if self.deltas is None:
+    def _take_live(self, message: Message) -> None:
+        kind, task = message.subject.split(".")[-2:]
+        if kind not in self._kinds:
             return
         try:
-            self.deltas.append((time.time(), decode_delta(message.data)))
+            said = decode_live(message.data)
         except InvalidMessageError as error:
             log.warning("a live message is skipped", subject=message.subject, error=str(error))
             return
+        self.live.append((time.time(), f"{kind}.{task}", said))
         self.wake()
 
 
@@ -104,16 +108,20 @@ class JobEvents:
         rest: str = ">",
         after: int = 0,
         deltas: bool = False,
+        progress: bool = False,
         check: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        """`rest` narrows to some facts; `check` is called where the log has nothing at first."""
+        """`rest` narrows to some facts; `deltas` and `progress` add what is only live; `check` is
+        called where the log has nothing at first.
+        """
         self._bus = bus
         self._address = address
         self._rest = rest
         self._last = after
         self._check = check
         self._log = FactLog(bus)
-        self._inbox = _Inbox(deltas=deltas)
+        wanted = {"delta": deltas, "progress": progress}
+        self._inbox = _Inbox(frozenset(kind for kind, want in wanted.items() if want))
         self._ready: deque[JobEvent] = deque()
         self._over = False
         self._unsubscribe: Callable[[], Awaitable[None]] | None = None
@@ -151,7 +159,7 @@ class JobEvents:
         if self._caught_up:
             stale = self._inbox.newest > self._last
             await self._inbox.listen(STALE if stale else SILENCE)
-        self._take_deltas()
+        self._take_live()
         try:
             records = await self._read()
             if not self._caught_up and not records:
@@ -189,11 +197,10 @@ class JobEvents:
         self._ready.append(JobEvent(record.sequence, record.at, record.name, fact))
         self._over = isinstance(fact, Ended)
 
-    def _take_deltas(self) -> None:
-        deltas = self._inbox.deltas
-        while deltas:
-            at, delta = deltas.popleft()
-            self._ready.append(JobEvent(self._last, at, f"delta.{delta.task}", delta))
+    def _take_live(self) -> None:
+        while self._inbox.live:
+            at, name, said = self._inbox.live.popleft()
+            self._ready.append(JobEvent(self._last, at, name, said))
 
     async def _subscribe(self) -> None:
         tenant, job = self._address.tenant, self._address.job

@@ -78,14 +78,19 @@ class Job:
         request = await self._require()
         return msgspec.structs.replace(seen, goal=request.goal) if request else seen
 
-    def events(self, after: int = 0, *, deltas: bool = False) -> JobEvents:
+    def events(self, after: int = 0, *, deltas: bool = False, progress: bool = False) -> JobEvents:
         """The job's facts from sequence `after` + 1 to its end; with `deltas` also what models
-        are saying meanwhile, which nobody stores.
+        are saying meanwhile, with `progress` how far tools are, which nobody stores.
 
         The iteration survives restarts of the server. It raises NotFoundError for an unknown job.
         """
         return JobEvents(
-            self._bus, self._address, after=after, deltas=deltas, check=self._existence()
+            self._bus,
+            self._address,
+            after=after,
+            deltas=deltas,
+            progress=progress,
+            check=self._existence(),
         )
 
     async def wait(self) -> Ended:

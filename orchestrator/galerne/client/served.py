@@ -3,22 +3,27 @@
 import anyio
 
 from galerne.bus.connection import Bus, Message
+from galerne.core.tool_versions import offers, preferred
 from galerne.errors import InvalidMessageError
-from galerne.messages.codec import decode_tools_present
-from galerne.messages.tools import ToolSpec
+from galerne.messages.codec import decode_tools_heard
+from galerne.messages.tools import ToolSpec, ToolsPresent
 
 
-async def served_tools(bus: Bus, patience: float) -> dict[str, ToolSpec]:
-    """By name, from all that answer within `patience` seconds. Raises UnavailableError."""
-    found: dict[str, ToolSpec] = {}
+async def tool_workers(bus: Bus, patience: float) -> list[ToolsPresent]:
+    """By name, all that answer within `patience` seconds. Raises UnavailableError."""
+    found: dict[str, ToolsPresent] = {}
 
     async def hear(message: Message) -> None:
         try:
-            said = decode_tools_present(message.data)
+            said = decode_tools_heard(message.data)
         except InvalidMessageError:
             return
-        if not said.leaving:
-            found.update({spec.name: spec for spec in said.tools})
+        if not isinstance(said, ToolsPresent):
+            return
+        if said.leaving:
+            found.pop(said.worker, None)
+        else:
+            found[said.worker] = said
 
     heard = await bus.subscribe(bus.subjects.presence("tools"), hear)
     try:
@@ -27,4 +32,9 @@ async def served_tools(bus: Bus, patience: float) -> dict[str, ToolSpec]:
     finally:
         with anyio.CancelScope(shield=True):
             await heard.unsubscribe()
-    return dict(sorted(found.items()))
+    return [found[worker] for worker in sorted(found)]
+
+
+async def served_tools(bus: Bus, patience: float) -> dict[str, ToolSpec]:
+    """By name, each in its newest version. Raises UnavailableError."""
+    return preferred(offers(await tool_workers(bus, patience)))

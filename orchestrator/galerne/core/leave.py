@@ -8,6 +8,9 @@ from galerne.messages.facts import Decided, Ready
 from galerne.messages.ids import is_id
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult, ToolSpec
 
+MOST_SCHEMA = 1_500
+"""Characters of a schema in a refusal: models read all of it."""
+
 
 def not_callable(
     ready: Ready, tool: str, spec: ToolSpec | None, served: Iterable[str]
@@ -27,6 +30,16 @@ def absent(tool: str, served: Iterable[str]) -> ToolRefused:
     there = ", ".join(served) or "none"
     return ToolRefused(
         code="not_found", message=f"there is no tool {tool[:64]!r}; there are: {there}"
+    )
+
+
+def changed(tool: ToolSpec) -> ToolRefused:
+    """The refusal of a call that was made for a version which nobody serves any more."""
+    schema = encode(tool.parameters).decode()[:MOST_SCHEMA]
+    return ToolRefused(
+        code="changed",
+        message=f"{tool.name} has changed meanwhile, and was not called: it is version"
+        f" {tool.version[:64]} now, with the parameters {schema}; call it again by these",
     )
 
 

@@ -34,7 +34,8 @@ class TaskView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     `resumed` says after how many answers of people it was queued again; the attempts that those
     questions ended are in `attempt`, and nothing was wrong with them. `moves` are the models that
     it went on to, in order. `parent` is the task that it is a part of, and `stands_for` is what
-    it has replaced.
+    it has replaced. `progress` is what the tool that it waits for says of itself, where that was
+    heard live.
     """
 
     id: TaskId
@@ -55,6 +56,7 @@ class TaskView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     stands_for: TaskId | None = None
     notices: tuple[str, ...] = ()
     """What its models' turns said of themselves, each once: that a prompt was not read whole."""
+    progress: str = ""
 
 
 class JobView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -6,13 +6,13 @@ import msgspec
 
 from galerne.errors import InvalidMessageError
 from galerne.messages.facts import AnyFact, Ready
-from galerne.messages.live import CoordinatorPresent, Delta, Quarantined
+from galerne.messages.live import CoordinatorPresent, Live, Quarantined
 from galerne.messages.pacing import Pace
 from galerne.messages.planning import AskPlan, PlanReply
 from galerne.messages.requests import Command, Submit
 from galerne.messages.sessions import Said
 from galerne.messages.subjects import TaskAddress, fact_name
-from galerne.messages.tools import CallTool, ToolReply, ToolsPresent
+from galerne.messages.tools import CallTool, ToolReply, ToolsHeard
 
 T = TypeVar("T")
 
@@ -38,11 +38,11 @@ decode_submit: Decoder[Submit] = Decoder(Submit, "a submit message")
 decode_command: Decoder[Command] = Decoder(Command, "a command")
 decode_call_tool: Decoder[CallTool] = Decoder(CallTool, "a tool call")
 decode_tool_reply: Decoder[ToolReply] = Decoder(ToolReply, "a tool reply")
-decode_tools_present: Decoder[ToolsPresent] = Decoder(ToolsPresent, "a tool worker's presence")
+decode_tools_heard: Decoder[ToolsHeard] = Decoder(ToolsHeard, "a tool worker's presence")
 decode_coordinator_present: Decoder[CoordinatorPresent] = Decoder(
     CoordinatorPresent, "a coordinator's presence"
 )
-decode_delta: Decoder[Delta] = Decoder(Delta, "a delta")
+decode_live: Decoder[Live] = Decoder(Live, "a live message")
 decode_ask_plan: Decoder[AskPlan] = Decoder(AskPlan, "a request for a plan")
 decode_plan_reply: Decoder[PlanReply] = Decoder(PlanReply, "an answer to a request for a plan")
 decode_said: Decoder[Said] = Decoder(Said, "a turn of a session")

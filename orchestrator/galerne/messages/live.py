@@ -15,6 +15,25 @@ class Delta(
     text: str
 
 
+class Progress(
+    msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type", tag="progress"
+):
+    """How far a tool is that a task has called, on `live.<tenant>.<job>.progress.<task>`.
+
+    `n` is the step of the task. `note` is one line, `fraction` from 0 to 1; either may be absent.
+    """
+
+    task: TaskId
+    n: int
+    tool: str
+    note: str = ""
+    fraction: float | None = None
+
+
+Live = Delta | Progress
+"""What a reader of a job may be shown beside its facts."""
+
+
 class CoordinatorPresent(
     msgspec.Struct,
     frozen=True,

@@ -178,8 +178,9 @@ class Subjects:
 
     # tools
 
-    def tool(self, name: str) -> str:
-        return f"{self.prefix}.tool.{name}"
+    def tool(self, name: str, route: str = "") -> str:
+        """Where a tool is called: any version of it, or the one that has announced `route`."""
+        return f"{self.prefix}.tool.{name}.{route}" if route else f"{self.prefix}.tool.{name}"
 
     def tool_journal(self, tenant: str, key: str, entry: str, round_: int = 0) -> str:
         """`entry` is `claim` (appended to) or `result` (write-once), of a round of the call."""
@@ -203,6 +204,9 @@ class Subjects:
 
     def delta(self, tenant: str, job: str, task: str) -> str:
         return self.live(tenant, job, f"delta.{task}")
+
+    def progress(self, tenant: str, job: str, task: str) -> str:
+        return self.live(tenant, job, f"progress.{task}")
 
     def presence(self, role: str) -> str:
         return f"{self.prefix}.presence.{role}"

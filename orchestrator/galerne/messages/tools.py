@@ -16,6 +16,8 @@ class ToolSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A tool as its worker announces it. `timeout` is in seconds.
 
     `returns` is the JSON Schema of its results, where its author has typed them.
+    `route` is the token of the subject on which just this version is called (empty: the tool has
+    one subject for whatever its workers serve).
     """
 
     name: str
@@ -26,6 +28,7 @@ class ToolSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     version: str = "1"
     approve: Approve = "never"
     returns: dict[str, Any] | None = None
+    route: str = ""
 
     def schema(self) -> ToolSchema:
         return ToolSchema(self.name, self.description, self.parameters)
@@ -57,9 +60,14 @@ class Busy(ToolMessage, frozen=True, tag="busy"):
 
 
 class Working(ToolMessage, frozen=True, tag="working"):
-    """Accepted and under way; repeated as a heartbeat. Three missed ones mean a dead worker."""
+    """Accepted and under way; repeated as a heartbeat. Three missed ones mean a dead worker.
+
+    `note` is one line on how far the tool is, `fraction` the same from 0 to 1, where it says so.
+    """
 
     by: str
+    note: str = ""
+    fraction: float | None = None
 
 
 class Pending(ToolMessage, frozen=True, tag="pending"):
@@ -93,10 +101,26 @@ ToolOutcome = ToolResult | ToolRefused
 
 
 class ToolsPresent(ToolMessage, frozen=True, tag="tools_present"):
-    """A tool worker's heartbeat on `presence.tools`; `leaving` is its last one."""
+    """What a tool worker serves, on `presence.tools`; `leaving` is its last one.
+
+    `started` is in Unix seconds: of two workers that serve one version of a tool differently, the
+    younger is believed.
+    """
 
     worker: str
     tools: tuple[ToolSpec, ...]
     capacity: int
     active: int
     leaving: bool = False
+    started: float = 0.0
+
+
+class ToolsAlive(ToolMessage, frozen=True, tag="tools_alive"):
+    """A tool worker's heartbeat between two `ToolsPresent`, which are long."""
+
+    worker: str
+    capacity: int
+    active: int
+
+
+ToolsHeard = ToolsPresent | ToolsAlive

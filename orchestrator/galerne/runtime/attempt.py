@@ -23,8 +23,10 @@ from galerne.runtime.journal import Journal
 from galerne.runtime.lease import Lease
 from galerne.runtime.model_step import ModelSteps
 from galerne.runtime.moves import Moves
+from galerne.runtime.places import Place
 from galerne.runtime.questions import Questions
 from galerne.runtime.services import Services
+from galerne.runtime.tool_directory import nobody_serves
 from galerne.runtime.tool_step import ToolSteps
 
 
@@ -38,6 +40,7 @@ class Attempt:
         ready: Ready,
         lease: Lease,
         ask_timeout: float,
+        place: Place,
     ) -> None:
         self.ready = ready
         self._services = services
@@ -48,7 +51,9 @@ class Attempt:
         self._questions = Questions(services.facts, address, task, services.clock, ask_timeout)
         self._moves = Moves(services, address, task, lease)
         self._models = ModelSteps(services, address, ready, lease, self._journal, self._moves)
-        self._tools = ToolSteps(services, address, ready, lease, self._journal, self._questions)
+        self._tools = ToolSteps(
+            services, address, ready, lease, self._journal, self._questions, place
+        )
         self._step = 0
         self._refused: int | None = None
         """The last step, where its request was too long for the model."""
@@ -103,11 +108,11 @@ class Attempt:
             if allowed is not None and name not in allowed:
                 continue
             if name not in specs and await self._services.directory.find(name) is None:
-                raise UnavailableError(
-                    f"no worker serves tool {name}: start one with `galerne worker tools`"
-                )
+                raise UnavailableError(nobody_serves(name))
         specs = self._services.directory.specs()
-        return [spec for name, spec in specs.items() if allowed is None or name in allowed]
+        told = [spec for name, spec in specs.items() if allowed is None or name in allowed]
+        self._tools.told(told)
+        return told
 
     async def planned(self) -> Sequence[Planned]:
         if self.attempt == 1:

@@ -8,9 +8,12 @@ import anyio
 
 from galerne.bus.queue import Delivery
 from galerne.errors import FencedError
-from galerne.messages.ids import TaskId
+from galerne.messages.facts import Priority
+from galerne.messages.ids import TaskId, TenantId
 from galerne.messages.subjects import JobAddress
 from galerne.runtime.lease import Lease
+from galerne.runtime.places import Place
+from galerne.runtime.slots import Slots
 
 TaskKey = tuple[JobAddress, TaskId]
 
@@ -18,8 +21,11 @@ TaskKey = tuple[JobAddress, TaskId]
 class InFlight:
     """From the delivery of a task to its acknowledgement."""
 
-    def __init__(self, delivery: Delivery) -> None:
+    def __init__(
+        self, delivery: Delivery, slots: Slots, tenant: TenantId, priority: Priority
+    ) -> None:
         self.delivery = delivery
+        self.place = Place(slots, tenant, priority, self.keep)
         self.waiting = anyio.CancelScope()
         self.scope = anyio.CancelScope()
         self.job_over = False

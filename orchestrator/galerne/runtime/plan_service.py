@@ -22,7 +22,7 @@ import msgspec
 
 from galerne.bus.background import background
 from galerne.bus.connection import Bus
-from galerne.bus.service import About, Request, error_headers, serve_endpoint
+from galerne.bus.service import About, Endpoint, Request, error_headers, serve_endpoints
 from galerne.core.budget import Prices
 from galerne.errors import (
     BusyError,
@@ -92,11 +92,9 @@ class PlanService:
             name=NAME,
             version=version("galerne"),
             description="Breaks a goal into a graph of tasks, each sent the moment it is written",
-            endpoint="plan",
-            subject=bus.subjects.plan(),
-            queue=QUEUE,
             metadata={"prefix": bus.subjects.prefix, "model": self._rung.name},
         )
+        self._endpoint = Endpoint("plan", bus.subjects.plan(), QUEUE)
         self._requests: anyio.abc.TaskGroup | None = None
         self._active = 0
         self._counts = {"plans": 0, "failed": 0, "refused": 0}
@@ -106,9 +104,10 @@ class PlanService:
         """Serve until `stop` is set, then finish what is under way within the drain time."""
         async with anyio.create_task_group() as requests:
             self._requests = requests
-            async with serve_endpoint(self._bus, self._about, self._take, self._stats):
+            endpoints = [(self._endpoint, self._take)]
+            async with serve_endpoints(self._bus, self._about, endpoints, self._stats):
                 started.set()
-                log.info("serving plans", subject=self._about.subject)
+                log.info("serving plans", subject=self._endpoint.subject)
                 await stop.wait()
             with anyio.move_on_after(self._drain):
                 while self._active:
@@ -116,7 +115,7 @@ class PlanService:
                     await self._idle.wait()
             requests.cancel_scope.cancel()
 
-    def _stats(self) -> dict[str, Any]:
+    def _stats(self, _: str) -> dict[str, Any]:
         return {"active": self._active, "capacity": self._settings.concurrency, **self._counts}
 
     # one request

@@ -101,6 +101,8 @@ class Slots:
         self._keep_every = keep_every
         self._turns = Turns()
         self._called: dict[Waiter, anyio.Event] = {}
+        self.away = 0
+        """Tasks that have left their places for a while, and are still in memory."""
 
     @property
     def free(self) -> int:

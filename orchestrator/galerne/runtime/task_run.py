@@ -138,7 +138,9 @@ class TaskRunner:
     async def _run_leased(
         self, flight: InFlight, lease: Lease, address: JobAddress, ready: Ready, agent: Agent
     ) -> None:
-        attempt = Attempt(self._services, address, ready, lease, self._settings.ask_timeout)
+        attempt = Attempt(
+            self._services, address, ready, lease, self._settings.ask_timeout, flight.place
+        )
         result: Result | None = None
         try:
             with flight.scope:

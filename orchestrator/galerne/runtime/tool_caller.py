@@ -5,8 +5,12 @@
          ─▶ pending until t: send again then         ─▶ result or error: done
 
 Sending the same key again is always safe: the worker's journal answers it. Time that a call spends
-behind the claim of a worker which may be dead is not taken from the tool: who performs it after
-that has as long as the first had.
+behind the claim of a worker which may be dead, or with one that died at it, is not taken from the
+tool: who performs it after that has as long as the first had. A call at which one worker after the
+other dies is not given to all of them.
+
+Replies come to a subject of this one try, so what is late, or meant for another call, meets nobody;
+of two outcomes the first counts.
 """
 
 import contextlib
@@ -48,10 +52,67 @@ PENDING = 1.0
 """Seconds until a key that another worker holds is asked for again."""
 LONGEST_CLAIM = 120.0
 """Seconds that a call waits behind others' claims at most: a sane one ends long before."""
+BUSY = 1.0
+"""Seconds at most until a call is offered again to workers that are all at their limit."""
 REPLIES = 64
 """Replies of one try that wait to be read; heartbeats beyond that are dropped."""
 GRACE = 5.0
 """Seconds after the tool's own deadline for its error to arrive."""
+DEATHS = 3
+"""Workers that fall silent at one call, one after the other, before it is given up: the call may
+be what kills them."""
+
+_UNREADABLE = "unknown"
+"""Who has sent what nobody can read: a sign of life, and no more."""
+
+Watch = Callable[[Working | Pending | Busy], None]
+"""Called again and again while a call is not over; must neither wait nor raise."""
+
+
+class _Under:
+    """What has become of one call so far. `allowed` is in seconds: how long its tool may take."""
+
+    def __init__(self, call: CallTool, now: float) -> None:
+        self.call = call
+        self.begun = now
+        self.allowed = call.deadline - now
+        self.unserved_since: float | None = None
+        self.refusals = 0
+        """How often in a row nobody had room for it."""
+        self.dead: set[str] = set()
+        self.at_it: str | None = None
+        """The worker that was heard last in this try."""
+
+    def heard(self, working: Working) -> None:
+        """Somebody is at it."""
+        self.unserved_since = None
+        self.refusals = 0
+        self.at_it = working.by
+
+    def pause(self) -> float:
+        """Seconds until it is offered again: soon at first, less and less often, spread."""
+        self.refusals += 1
+        most = min(0.1 * 2.0 ** min(self.refusals // 4, 8), BUSY)
+        return most * random.uniform(0.2, 1.0)  # noqa: S311 - spreads retries
+
+    def last_until(self, at: float) -> None:
+        """Whoever performs it may begin as late as `at`."""
+        deadline = max(self.call.deadline, at + self.allowed)
+        self.call = msgspec.structs.replace(self.call, deadline=deadline)
+
+    def fell_silent(self, now: float) -> ToolRefused | None:
+        """A try ended in silence; the refusal where that was once too often."""
+        if self.at_it is None or self.at_it in self.dead:  # the same again lives after all
+            return None
+        self.dead.add(self.at_it)
+        if len(self.dead) >= DEATHS:
+            return ToolRefused(
+                code="tool_died",
+                message=f"{len(self.dead)} workers fell silent at this call of"
+                f" {self.call.tool}, one after the other; change its arguments, or do without it",
+            )
+        self.last_until(now)
+        return None
 
 
 class ToolCaller:
@@ -62,37 +123,50 @@ class ToolCaller:
         self._silence = heartbeat * 3.2
         self._clock = clock
 
-    async def call(self, call: CallTool) -> ToolOutcome | NeedsApproval:
-        """The tool's answer. Raises UnavailableError (nobody serves it) and DeadlineError."""
-        unserved_since: float | None = None
-        begun = self._clock()
-        allowed = call.deadline - begun
+    async def call(
+        self, call: CallTool, route: str = "", watch: Watch | None = None
+    ) -> ToolOutcome | NeedsApproval:
+        """The tool's answer. `route` is the version that is meant (empty: any).
+
+        Raises UnavailableError (nobody serves it) and DeadlineError.
+        """
+        under = _Under(call, self._clock())
+        subject = self._bus.subjects.tool(call.tool, route)
         while True:
-            left = call.deadline + GRACE - self._clock()
+            left = under.call.deadline + GRACE - self._clock()
             if left <= 0:
                 raise DeadlineError(f"tool {call.tool} gave no answer in time")
+            under.at_it = None
+            reply: ToolReply
             try:
-                reply = await self._one_try(call, left)
+                reply = await self._one_try(under, subject, left, watch)
             except UnavailableError:
-                unserved_since = unserved_since or anyio.current_time()
-                if anyio.current_time() - unserved_since > UNSERVED:
+                under.unserved_since = under.unserved_since or anyio.current_time()
+                if anyio.current_time() - under.unserved_since > UNSERVED:
                     raise
                 reply = Busy()
-            except TransientError:
-                continue  # silence: send the same key again
+            except TransientError:  # silence: send the same key again
+                given_up = under.fell_silent(self._clock()) if self._bus.connected else None
+                if given_up is not None:
+                    return given_up
+                continue
             match reply:
                 case ToolResult() | ToolRefused() | NeedsApproval():
                     return reply
                 case Pending(until=until):  # at most: its result may be there much sooner
-                    over = min(until, begun + LONGEST_CLAIM) + allowed
-                    call = msgspec.structs.replace(call, deadline=max(call.deadline, over))
+                    _tell(watch, reply)
+                    under.last_until(min(until, under.begun + LONGEST_CLAIM))
                     rest = until - self._clock()
                     await anyio.sleep(min(max(rest, 0.05), PENDING, left))
                 case _:
-                    await anyio.sleep(random.uniform(0.02, 0.1))  # noqa: S311 - spreads retries
+                    _tell(watch, Busy())
+                    await anyio.sleep(under.pause())
 
-    async def _one_try(self, call: CallTool, left: float) -> ToolReply:
+    async def _one_try(
+        self, under: _Under, subject: str, left: float, watch: Watch | None
+    ) -> ToolReply:
         """Send once; the first reply that is not a heartbeat. Raises TransientError."""
+        tool = under.call.tool
         send, receive = anyio.create_memory_object_stream[Message | GalerneError](REPLIES)
 
         def take(message: Message | GalerneError) -> None:
@@ -103,14 +177,15 @@ class ToolCaller:
         try:
             with send, receive:
                 reach("tool.sent.before")
-                await self._bus.send(
-                    self._bus.subjects.tool(call.tool), encode(call), reply=reply_to
-                )
+                await self._bus.send(subject, encode(under.call), reply=reply_to)
                 reach("tool.sent.after")
                 while True:
-                    reply = await self._next(receive, call.tool)
+                    reply = await self._next(receive, tool)
                     if not isinstance(reply, Working):
                         return reply
+                    if reply.by != _UNREADABLE:
+                        under.heard(reply)
+                        _tell(watch, reply)
         finally:
             self._bus.forget(reply_to)
 
@@ -132,4 +207,9 @@ class ToolCaller:
             return decode_tool_reply(message.data)
         except InvalidMessageError:
             log.warning("a tool worker's reply is unreadable", tool=tool)
-            return Working(by="unknown")
+            return Working(by=_UNREADABLE)
+
+
+def _tell(watch: Watch | None, reply: Working | Pending | Busy) -> None:
+    if watch is not None:
+        watch(reply)

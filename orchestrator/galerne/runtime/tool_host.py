@@ -4,28 +4,30 @@ call ─▶ at the limit: busy
 ─▶ wants a person's leave, and has none for these arguments: needs_approval
 ─▶ pure: perform, reply            (repeating it changes nothing: no journal)
 ─▶ idempotent, once: the journal decides (`tool_journal`)
-and `working` is sent as a heartbeat as long as it takes.
+and `working` is sent as a heartbeat as long as it takes (`tool_active`).
+
+A tool has two subjects: one of just this version (its route, as announced), where whoever has read
+the announcement calls it, and one of whatever version, where NATS tools find it (`tool_service`).
 """
 
 import contextlib
-from collections import Counter
-from collections.abc import Callable, Coroutine, Generator, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Mapping
 
 import anyio
 import anyio.abc
+import msgspec
 import structlog
 
-from galerne.bus.connection import Bus, Message
+from galerne.bus.connection import Bus
 from galerne.bus.job_blobs import JobBlobs
-from galerne.bus.log import FactLog
+from galerne.bus.wire import Headers, Take
 from galerne.core.asks import arguments_hash
-from galerne.errors import GalerneError, InvalidMessageError, TransientError
+from galerne.core.tool_versions import route_of
+from galerne.errors import GalerneError, InvalidMessageError, InvalidSettingsError, TransientError
 from galerne.faults import reach
 from galerne.logs import get_logger
 from galerne.messages.codec import decode_call_tool, encode
-from galerne.messages.ids import JobId, TenantId, is_id
-from galerne.messages.subjects import JobAddress
+from galerne.messages.ids import is_id
 from galerne.messages.tools import (
     Busy,
     CallTool,
@@ -34,15 +36,17 @@ from galerne.messages.tools import (
     ToolRefused,
     ToolReply,
     ToolResult,
+    ToolsAlive,
+    ToolSpec,
     ToolsPresent,
-    Working,
 )
-from galerne.runtime.ends import is_over, listen_for_ends
 from galerne.runtime.presence import announce
 from galerne.runtime.quarantine import Quarantine
 from galerne.runtime.spool import Spool
+from galerne.runtime.tool_active import ActiveCall, ActiveCalls
 from galerne.runtime.tool_directory import HEARTBEAT
 from galerne.runtime.tool_journal import Begin, ToolJournal
+from galerne.runtime.tool_service import QUEUE, ToolService
 from galerne.settings import Settings
 from galerne.tools import AnyTool, ToolContext, invoke
 
@@ -53,6 +57,8 @@ KEY_TOKENS = 8
 """Tokens of a call's key; an executor's has three: job, task, step."""
 ROUNDS = 100
 """How often a call may be begun anew: the journal of each earlier round is read before."""
+_FAREWELL = 1.0
+"""Seconds to give subscriptions back; the connection may be gone."""
 
 
 class ToolHost:
@@ -74,160 +80,165 @@ class ToolHost:
         self._clock = clock
         self._journal = ToolJournal(bus, me, spool, settings.worker, clock)
         self._quarantine = Quarantine(bus, me, clock)
-        self._active = 0
-        self._active_of = Counter[str]()
-        self._of_jobs: dict[JobAddress, set[anyio.CancelScope]] = {}
-        self._idle = anyio.Event()
+        self._active = ActiveCalls(bus, me, settings.tools.heartbeat)
+        self._calls: anyio.abc.TaskGroup | None = None
+        self._started = clock()
+        self._specs = {name: routed(tool.spec) for name, tool in tools.items()}
+        self._takes = {name: self._taker(tool) for name, tool in tools.items()}
+        self._service = ToolService(bus, me, self._specs, self._takes, self._active)
 
     async def run(self, stop: anyio.Event, started: anyio.Event) -> None:
-        """Serve until `stop` is set, then finish what is running within the drain time."""
-        await listen_for_ends(self._bus, self._of_jobs.__contains__, self._stop_job)
-        async with anyio.create_task_group() as calls:
-            subscriptions = [
-                await self._bus.subscribe(
-                    self._bus.subjects.tool(name), self._receiver(tool, calls), queue="tools"
-                )
-                for name, tool in self._tools.items()
-            ]
-            async with anyio.create_task_group() as announcing:
-                await announcing.start(announce, self._bus, "tools", HEARTBEAT, self._presence)
-                announcing.start_soon(self._look_for_ends)
+        """Serve until `stop` is set, then finish what is running within the drain time.
+
+        Raises InvalidSettingsError where the tools cannot all be announced in one message.
+        """
+        self._check_announcement()
+        await self._active.listen()
+        async with anyio.create_task_group() as calls, anyio.create_task_group() as beside:
+            self._calls = calls
+            beside.start_soon(self._active.tell)
+            beside.start_soon(self._active.look_for_ends, self._settings.worker.heartbeat)
+            async with self._listening(), anyio.create_task_group() as announcing:
+                await announcing.start(self._service.run)
+                await announcing.start(self._announce)
                 with contextlib.suppress(TransientError):  # else once it is back
                     await self._bus.flush()  # from here on the server gives it calls
                 started.set()
                 log.info("serving", tools=sorted(self._tools))
                 await stop.wait()
                 announcing.cancel_scope.cancel()
-            for subscription in subscriptions:
-                await subscription.unsubscribe()
             with anyio.move_on_after(self._settings.worker.drain):
-                while self._active:
-                    self._idle = anyio.Event()
-                    await self._idle.wait()
+                await self._active.emptied()
             calls.cancel_scope.cancel()
+            beside.cancel_scope.cancel()
+
+    @contextlib.asynccontextmanager
+    async def _listening(self) -> AsyncGenerator[None]:
+        """Calls of just these versions are taken while it lasts."""
+        subscriptions = [
+            await self._bus.listen(
+                self._bus.subjects.tool(name, spec.route), self._takes[name], QUEUE
+            )
+            for name, spec in self._specs.items()
+        ]
+        try:
+            yield
+        finally:
+            with anyio.move_on_after(_FAREWELL, shield=True):
+                for subscription in subscriptions:
+                    self._bus.unlisten(subscription)
+                    await subscription.unsubscribe()
+
+    async def _announce(
+        self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        await announce(
+            self._bus,
+            "tools",
+            HEARTBEAT,
+            self._presence,
+            me=self._me,
+            pulse=self._pulse,
+            task_status=task_status,
+        )
 
     def _presence(self, leaving: bool) -> bytes:  # noqa: FBT001 - a callback of one argument
-        specs = tuple(tool.spec for tool in self._tools.values())
         return encode(
             ToolsPresent(
                 worker=self._me,
-                tools=specs,
+                tools=tuple(self._specs.values()),
                 capacity=self._settings.tools.concurrency,
-                active=self._active,
+                active=len(self._active),
                 leaving=leaving,
+                started=self._started,
             )
         )
 
-    def _receiver(
-        self, tool: AnyTool, calls: anyio.abc.TaskGroup
-    ) -> Callable[[Message], Coroutine[Any, Any, None]]:
-        async def receive(message: Message) -> None:
+    def _pulse(self) -> bytes:
+        capacity = self._settings.tools.concurrency
+        return encode(ToolsAlive(worker=self._me, capacity=capacity, active=len(self._active)))
+
+    def _check_announcement(self) -> None:
+        size = len(self._presence(False))  # noqa: FBT003 - as above
+        if size > self._bus.largest:
+            raise InvalidSettingsError(
+                f"{len(self._tools)} tools describe themselves in {size} bytes, and a message has"
+                f" {self._bus.largest} at most: serve them by several workers"
+            )
+
+    def _taker(self, tool: AnyTool) -> Take:
+        """What takes a tool's calls, in the reader of the connection: decides at once."""
+
+        def take(subject: str, reply: str, data: bytes, _: Headers) -> None:
+            assert self._calls is not None, "it listens only while it runs"
             if self._is_full(tool):
-                await self._reply(message, Busy())
+                self._reply(reply, Busy())
                 return
             try:
-                call = decode_call_tool(message.data)
+                call = decode_call_tool(data)
                 _check(call, tool)
             except InvalidMessageError as error:
-                await self._reply(message, ToolRefused(code=error.code, message=str(error)))
-                with contextlib.suppress(TransientError):  # it has said so, and has no other place
-                    await self._quarantine.put(message.subject, message.data, str(error))
+                self._calls.start_soon(self._refuse, subject, reply, data, error)
                 return
             reach("tool.received")
-            self._active += 1
-            self._active_of[tool.spec.name] += 1
-            calls.start_soon(self._serve, tool, call, message)
+            self._calls.start_soon(self._serve, tool, self._active.begin(call, reply))
 
-        return receive
-
-    async def _serve(self, tool: AnyTool, call: CallTool, message: Message) -> None:
-        try:
-            with (
-                structlog.contextvars.bound_contextvars(tool=call.tool, key=call.key),
-                self._of_job(call),
-            ):
-                reply = await self._answer(tool, call, message)
-                reach("tool.replied.before")
-                await self._reply(message, reply)
-                reach("tool.replied.after")
-        except Exception as error:
-            log.exception("a tool call could not be served", key=call.key)
-            why = f"the tool's worker failed inside: {type(error).__name__}"
-            await self._reply(message, ToolRefused(code="tool_bug", message=why))
-        finally:
-            self._active -= 1
-            self._active_of[tool.spec.name] -= 1
-            self._idle.set()
+        return take
 
     def _is_full(self, tool: AnyTool) -> bool:
         """Whether the worker, or this tool, has as many calls in hand as it may."""
         most = tool.concurrency
-        if most is not None and self._active_of[tool.spec.name] >= most:
+        if most is not None and self._active.of(tool.spec.name) >= most:
             return True
-        return self._active >= self._settings.tools.concurrency
+        return len(self._active) >= self._settings.tools.concurrency
 
-    @contextlib.contextmanager
-    def _of_job(self, call: CallTool) -> Generator[None]:
-        """For as long as it lasts, the end of the call's job stops it."""
-        address = self._bus.subjects.address(
-            TenantId(call.tenant), JobId(call.key.partition(".")[0])
+    async def _refuse(
+        self, subject: str, reply: str, data: bytes, error: InvalidMessageError
+    ) -> None:
+        self._reply(reply, ToolRefused(code=error.code, message=str(error)))
+        with contextlib.suppress(TransientError):  # it has said so, and has no other place
+            await self._quarantine.put(subject, data, str(error))
+
+    async def _serve(self, tool: AnyTool, one: ActiveCall) -> None:
+        call = one.call
+        # The call's own asyncio task: nobody else sees what is bound here.
+        structlog.contextvars.bind_contextvars(tool=call.tool, key=call.key)
+        try:
+            with one.scope:
+                reply = await self._answer(tool, one)
+                reach("tool.replied.before")
+                self._service.count(reply, call.tool)
+                self._reply(one.reply, reply)
+                reach("tool.replied.after")
+        except Exception as error:
+            log.exception("a tool call could not be served", key=call.key)
+            why = f"the tool's worker failed inside: {type(error).__name__}"
+            self._reply(one.reply, ToolRefused(code="tool_bug", message=why))
+        finally:
+            self._active.end(one)
+
+    async def _answer(self, tool: AnyTool, one: ActiveCall) -> ToolReply:
+        why = _wants_leave(tool, one.call)
+        if why is not None:
+            return NeedsApproval(why=why)
+        if tool.spec.effect == "pure":
+            return await self._perform(tool, one)
+        return await self._journal.answer(
+            one.call, tool.spec.effect, lambda begin: self._perform(tool, one, begin)
         )
-        with anyio.CancelScope() as scope:
-            self._of_jobs.setdefault(address, set()).add(scope)
-            try:
-                yield
-            finally:
-                self._of_jobs[address].discard(scope)
-                if not self._of_jobs[address]:
-                    del self._of_jobs[address]
-
-    async def _stop_job(self, address: JobAddress) -> None:
-        for scope in self._of_jobs.get(address, ()):
-            scope.cancel()
-
-    async def _look_for_ends(self) -> None:
-        """The end of a job that was not heard live is found in the log, where calls take long."""
-        facts, before = FactLog(self._bus), frozenset[JobAddress]()
-        while True:
-            await anyio.sleep(self._settings.worker.heartbeat)
-            for address in before & self._of_jobs.keys():
-                if await is_over(facts, address):
-                    await self._stop_job(address)
-            before = frozenset(self._of_jobs)
-
-    async def _answer(self, tool: AnyTool, call: CallTool, message: Message) -> ToolReply:
-        """The outcome, with heartbeats to the caller on the way."""
-        reply: ToolReply | None = None
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._heartbeats, message)
-            why = _wants_leave(tool, call)
-            if why is not None:
-                reply = NeedsApproval(why=why)
-            elif tool.spec.effect == "pure":
-                reply = await self._perform(tool, call)
-            else:
-                reply = await self._journal.answer(
-                    call, tool.spec.effect, lambda begin: self._perform(tool, call, begin)
-                )
-            tasks.cancel_scope.cancel()
-        assert reply is not None, "the group was not cancelled before this"
-        return reply
-
-    async def _heartbeats(self, message: Message) -> None:
-        while True:
-            await anyio.sleep(self._settings.tools.heartbeat)
-            await self._reply(message, Working(by=self._me))
 
     async def _perform(
-        self, tool: AnyTool, call: CallTool, begin: Begin | None = None
+        self, tool: AnyTool, one: ActiveCall, begin: Begin | None = None
     ) -> ToolOutcome:
-        job = call.key.partition(".")[0]
+        call = one.call
         context = ToolContext(
             key=call.key,
             deadline=call.deadline,
             tenant=call.tenant,
             clock=self._clock,
-            blobs=JobBlobs(self._bus, call.tenant, job),
+            blobs=JobBlobs(self._bus, call.tenant, one.address.job),
+            progress=one.report,
+            cancelled=one.is_stopped,
         )
         reach("effect.before")
         inline = self._bus.settings.inline
@@ -235,14 +246,19 @@ class ToolHost:
         reach("effect.after")
         return outcome
 
-    async def _reply(self, message: Message, reply: ToolReply) -> None:
-        if not message.reply:
+    def _reply(self, reply_to: str, reply: ToolReply) -> None:
+        if not reply_to:
             return
         try:
-            await self._bus.send(message.reply, encode(reply))
+            self._bus.post(reply_to, encode(reply))
         except GalerneError as error:
             if isinstance(reply, ToolResult):
                 log.warning("a result could not be sent", error=str(error))
+
+
+def routed(spec: ToolSpec) -> ToolSpec:
+    """As it is announced: with the token of the subject of just this version."""
+    return msgspec.structs.replace(spec, route=route_of(spec))
 
 
 def _wants_leave(tool: AnyTool, call: CallTool) -> str | None:

@@ -1,19 +1,22 @@
 """One tool call, as the next step of a task.
 
+known? ─▶ the version that the task was told, if it is served; else it is told the new one
 allowed? ─▶ leave wanted (by the job, by the tool)? ─▶ asked, the task is parked ─▶ decided
     ─▶ sent to a tool worker ─┬─ result, refusal: journaled
                               ├─ it wants leave first: as above, then sent again
+                              ├─ under way for long: the task's place is another's meanwhile
                               └─ in doubt: a person is asked; has it happened, that is the
                                  result, else the call is begun anew as the next round; a result
                                  that its slow worker has journaled meanwhile is the truth
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from galerne.core.asks import arguments_hash
-from galerne.core.leave import as_settled, denial, not_callable, wants_leave
+from galerne.core.leave import as_settled, changed, denial, not_callable, wants_leave
 from galerne.core.steps import outcome_of, tool_step
-from galerne.errors import InDoubtError, PermanentError
+from galerne.errors import InDoubtError, PermanentError, UnavailableError
 from galerne.faults import reach
 from galerne.messages.facts import Decided, Ready
 from galerne.messages.subjects import JobAddress
@@ -26,12 +29,12 @@ from galerne.messages.tools import (
 )
 from galerne.runtime.journal import Journal
 from galerne.runtime.lease import Lease
+from galerne.runtime.long_call import LongCall
+from galerne.runtime.places import Place
 from galerne.runtime.questions import Questions
 from galerne.runtime.services import Services
+from galerne.runtime.tool_directory import nobody_serves
 from galerne.runtime.tool_journal import late_result
-
-UNKNOWN_TIMEOUT = 30.0
-"""Seconds for a call of a tool that is not there to say how long it takes."""
 
 
 class ToolSteps:
@@ -45,6 +48,7 @@ class ToolSteps:
         lease: Lease,
         journal: Journal,
         questions: Questions,
+        place: Place,
     ) -> None:
         self._services = services
         self._address = address
@@ -52,6 +56,12 @@ class ToolSteps:
         self._lease = lease
         self._journal = journal
         self._questions = questions
+        self._place = place
+        self._told: dict[str, ToolSpec] = {}
+
+    def told(self, specs: Iterable[ToolSpec]) -> None:
+        """The task has seen these: its calls are made for them."""
+        self._told.update({spec.name: spec for spec in specs})
 
     async def call(self, n: int, call_id: str, tool: str, arguments: dict[str, Any]) -> ToolOutcome:
         """The outcome of step `n`, from the journal or from a tool worker. Raises ParkedError."""
@@ -61,15 +71,35 @@ class ToolSteps:
         large = self._services.large
         arguments = await large.arguments(self._address, arguments)
         await self._lease.ensure()
-        spec = await self._services.directory.find(tool)
         started = self._services.clock()
-        served = self._services.directory.specs()
-        refusal = not_callable(self._ready, tool, spec, served)
-        refusal = refusal or await large.refusal(self._address, arguments)
-        outcome = refusal or await self._stored(await self._perform(n, tool, arguments, spec))
+        outcome = await self._settled_before(n, tool) or await large.refusal(
+            self._address, arguments
+        )
+        if outcome is None:
+            version = await self._version(tool)
+            if isinstance(version, ToolSpec):
+                outcome = await self._stored(await self._perform(n, arguments, version))
+            else:
+                outcome = version
         latency = self._services.clock() - started
         step = tool_step(self._ready.task.id, n, call_id, tool, outcome, latency)
         return outcome_of(n, tool, await self._journal.add(step))
+
+    async def _version(self, tool: str) -> ToolSpec | ToolRefused:
+        """The version that is called; or why none can be. One that restarts is waited for.
+
+        Raises UnavailableError where nobody serves a tool that the plan or the job names.
+        """
+        directory = self._services.directory
+        told = self._told.get(tool)
+        spec = await (directory.find(tool) if told is None else directory.find_again(told))
+        refusal = not_callable(self._ready, tool, spec, directory.specs())
+        if refusal is not None:
+            return refusal
+        if spec is None:
+            raise UnavailableError(nobody_serves(tool))
+        self.told([spec])
+        return spec if told is None or spec.route == told.route else changed(spec)
 
     async def _stored(self, outcome: ToolOutcome) -> ToolOutcome:
         """As a step can hold it: workers in other languages send what fits a message."""
@@ -78,12 +108,15 @@ class ToolSteps:
         except PermanentError as error:
             return ToolRefused(code=error.code, message=f"the result cannot be stored: {error}")
 
-    async def _perform(
-        self, n: int, tool: str, arguments: dict[str, Any], spec: ToolSpec | None
-    ) -> ToolOutcome:
+    async def _settled_before(self, n: int, tool: str) -> ToolOutcome | None:
+        """What people have said of the call's effect, unless it is to be begun anew."""
         doubts = self._questions.settled_doubts(n)
         if doubts and doubts[-1].verdict != "not_happened":
-            return await self._settled(n, tool, doubts)
+            return await self._stored(await self._settled(n, tool, doubts))
+        return None
+
+    async def _perform(self, n: int, arguments: dict[str, Any], spec: ToolSpec) -> ToolOutcome:
+        tool, doubts = spec.name, self._questions.settled_doubts(n)
         approved: str | None = None
         if wants_leave(self._ready, tool, spec):
             denied = await self._leave(n, tool, arguments, "")
@@ -91,7 +124,7 @@ class ToolSteps:
                 return denied
             approved = arguments_hash(tool, arguments)
         while True:
-            reply = await self._send(n, tool, arguments, spec, approved, len(doubts))
+            reply = await self._send(n, arguments, spec, approved, len(doubts))
             if not isinstance(reply, NeedsApproval):
                 break
             if approved is not None:
@@ -124,23 +157,25 @@ class ToolSteps:
     async def _send(
         self,
         n: int,
-        tool: str,
         arguments: dict[str, Any],
-        spec: ToolSpec | None,
+        spec: ToolSpec,
         approved: str | None,
         round_: int,
     ) -> ToolOutcome | NeedsApproval:
-        timeout = spec.timeout if spec else UNKNOWN_TIMEOUT
         call = CallTool(
-            tool=tool,
+            tool=spec.name,
             key=self._key(n),
             tenant=self._address.tenant,
             arguments=arguments,
-            deadline=self._services.clock() + timeout,
+            deadline=self._services.clock() + spec.timeout,
             approved=approved,
             round=round_,
         )
-        reply = await self._services.caller.call(call)
+        waiting = LongCall(self._services, self._address, self._ready.task.id, self._place, n, spec)
+        try:
+            reply = await self._services.caller.call(call, spec.route, waiting.heard)
+        finally:
+            await waiting.over()
         reach("tool.answered")
         return reply
 

@@ -170,7 +170,8 @@ class Worker:
         if (address, place.task) in self._in_flight:
             delivery.retry(BUSY)
             return
-        flight = self._in_flight[address, place.task] = InFlight(delivery)
+        flight = InFlight(delivery, self._slots, pull.tenant, pull.priority)
+        self._in_flight[address, place.task] = flight
         self._delivered[delivery.sequence] = flight
         # The flight's own asyncio task: nobody else sees what is bound here.
         structlog.contextvars.bind_contextvars(job=place.job, task=place.task)
@@ -183,9 +184,9 @@ class Worker:
         self, flight: InFlight, address: JobAddress, ready: Ready, agent: Agent, pull: LanePull
     ) -> None:
         """Wait for a place, and run the task in it."""
-        if not self._slots.take_now(pull.tenant):
+        if not flight.place.take_now():
             with flight.waiting:
-                await self._slots.take(pull.tenant, pull.priority, flight.keep)
+                await flight.place.take()
             if flight.waiting.cancelled_caught:
                 flight.delivery.retry()
                 return
@@ -194,7 +195,7 @@ class Worker:
             await self._runner.run(flight, address, ready, agent)
         finally:
             pull.end()
-            self._slots.give(pull.tenant)
+            flight.place.end()
 
     async def _refuse(
         self, delivery: Delivery, address: JobAddress, place: TaskAddress, error: str

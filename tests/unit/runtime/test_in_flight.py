@@ -5,13 +5,15 @@ from typing import Any, cast
 import anyio
 import pytest
 
+from galerne.messages.ids import TenantId
 from galerne.runtime.in_flight import InFlight
+from galerne.runtime.slots import Slots
 
 pytestmark = pytest.mark.anyio
 
 
 def flight() -> InFlight:
-    made = InFlight(cast("Any", None))
+    made = InFlight(cast("Any", None), Slots(1, 1.0), TenantId("t"), "normal")
     made.lease = cast("Any", object())
     return made
 

@@ -1,0 +1,152 @@
+"""The calls that a tool worker is at: how far each is, whom it tells, and what stops it.
+
+    begun ─▶ `working` each heartbeat, with what the tool says of itself ─▶ over
+          ─▶ its job, or its task, is over: cancelled
+One timer tells all callers, because one for each call would cost more than a short call does.
+"""
+
+import contextlib
+import math
+from collections import Counter
+from collections.abc import Callable
+
+import anyio
+
+from galerne.bus.connection import Bus
+from galerne.bus.log import FactLog
+from galerne.errors import GalerneError
+from galerne.logs import get_logger
+from galerne.messages.codec import encode
+from galerne.messages.ids import JobId, TaskId, TenantId
+from galerne.messages.subjects import JobAddress
+from galerne.messages.tools import CallTool, Working
+from galerne.runtime.ends import is_over, is_settled, listen_for_drops, listen_for_ends
+
+log = get_logger("galerne.runtime.tools")
+
+LONGEST_NOTE = 200
+"""Characters of what a tool says of its progress."""
+
+
+class ActiveCall:
+    """One of them. `report` is the tool's `context.progress`, in whatever thread it runs."""
+
+    __slots__ = ("address", "call", "fraction", "note", "reply", "scope", "task")
+
+    def __init__(self, call: CallTool, reply: str, address: JobAddress, task: TaskId) -> None:
+        self.call = call
+        self.reply = reply
+        self.address = address
+        self.task = task
+        self.scope = anyio.CancelScope()
+        self.note = ""
+        self.fraction: float | None = None
+
+    def report(self, text: str, fraction: float | None = None) -> None:
+        """Say how far it is; the caller hears the last word at the next heartbeat."""
+        self.note = shortened(text)
+        self.fraction = bounded(fraction)
+
+    def is_stopped(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.scope.cancel_called
+
+
+class ActiveCalls:
+    """All of one worker; `me` is its name, `heartbeat` in seconds."""
+
+    def __init__(self, bus: Bus, me: str, heartbeat: float) -> None:
+        self._bus = bus
+        self._me = me
+        self._heartbeat = heartbeat
+        self._calls: set[ActiveCall] = set()
+        self._by_tool: Counter[str] = Counter()
+        self._idle = anyio.Event()
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def of(self, tool: str) -> int:
+        """How many calls of one tool."""
+        return self._by_tool[tool]
+
+    def begin(self, call: CallTool, reply: str) -> ActiveCall:
+        """From now on the caller is told that it is under way."""
+        job, _, rest = call.key.partition(".")
+        address = self._bus.subjects.address(TenantId(call.tenant), JobId(job))
+        one = ActiveCall(call, reply, address, TaskId(rest.partition(".")[0]))
+        self._calls.add(one)
+        self._by_tool[call.tool] += 1
+        return one
+
+    def end(self, one: ActiveCall) -> None:
+        self._calls.discard(one)
+        self._by_tool[one.call.tool] -= 1
+        self._idle.set()
+
+    async def emptied(self) -> None:
+        """Wait until there is none."""
+        while self._calls:
+            self._idle = anyio.Event()
+            await self._idle.wait()
+
+    async def listen(self) -> None:
+        """From now on, stop what nobody wants any more, as soon as that is said."""
+        await listen_for_ends(self._bus, self._concerns, self._stop_job)
+        await listen_for_drops(self._bus, self._holds, self._stop_task)
+
+    async def tell(self) -> None:
+        """Heartbeats to all callers, until cancelled."""
+        while True:
+            await anyio.sleep(self._heartbeat)
+            for one in [one for one in self._calls if one.reply]:
+                working = Working(by=self._me, note=one.note, fraction=one.fraction)
+                with contextlib.suppress(GalerneError):  # the next one is due soon
+                    self._bus.post(one.reply, encode(working))
+
+    async def look_for_ends(self, every: float) -> None:
+        """What was not heard live is found in the log, where calls take long; until cancelled."""
+        facts, before = FactLog(self._bus), frozenset[ActiveCall]()
+        while True:
+            await anyio.sleep(every)
+            for one in before & self._calls:
+                over = await is_over(facts, one.address)
+                if over or (one.task and await is_settled(facts, one.address, one.task)):
+                    _stop(one)
+            before = frozenset(self._calls)
+
+    def _concerns(self, address: JobAddress) -> bool:
+        return any(one.address == address for one in self._calls)
+
+    def _holds(self, address: JobAddress, task: TaskId) -> bool:
+        return any(one.address == address and one.task == task for one in self._calls)
+
+    async def _stop_job(self, address: JobAddress) -> None:
+        self._stop_all(lambda one: one.address == address)
+
+    def _stop_task(self, address: JobAddress, task: TaskId) -> None:
+        self._stop_all(lambda one: one.address == address and one.task == task)
+
+    def _stop_all(self, unwanted: Callable[[ActiveCall], bool]) -> None:
+        for one in self._calls:
+            if unwanted(one):
+                _stop(one)
+
+
+def _stop(one: ActiveCall) -> None:
+    log.info("a call is stopped: nobody waits for it", tool=one.call.tool, key=one.call.key)
+    one.scope.cancel()
+
+
+def shortened(note: str) -> str:
+    """One line, printable, of bounded length: it is shown to people as it is."""
+    line = " ".join(note[: 4 * LONGEST_NOTE].split())
+    clean = "".join(one for one in line if one.isprintable())
+    return clean if len(clean) <= LONGEST_NOTE else f"{clean[: LONGEST_NOTE - 1]}…"
+
+
+def bounded(fraction: float | None) -> float | None:
+    """From 0 to 1; what is no number says nothing."""
+    if fraction is None or not math.isfinite(fraction):
+        return None
+    return min(1.0, max(0.0, float(fraction)))
