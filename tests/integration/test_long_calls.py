@@ -22,6 +22,8 @@ from galerne.messages.tools import (
     ToolOutcome,
     ToolRefused,
     ToolResult,
+    ToolSpec,
+    ToolsPresent,
     Working,
 )
 from galerne.runtime import long_call, tool_caller
@@ -130,10 +132,9 @@ async def test_progress_that_is_nonsense_is_made_harmless(settings: Settings) ->
             await fleet.bus.send(message.reply, encode(result("done")))
 
         async def announce(_: Message) -> None:
-            spec = {"name": "odd", "description": "Odd", "parameters": {}}
-            said = {"type": "tools_present", "worker": "odd", "tools": [spec]}
-            data = msgspec.json.encode({**said, "capacity": 1, "active": 0})
-            await fleet.bus.send(fleet.bus.subjects.presence("tools"), data)
+            spec = ToolSpec(name="odd", description="Odd", parameters={})
+            said = ToolsPresent(worker="odd", tools=(spec,), capacity=1, active=0)
+            await fleet.bus.send(fleet.bus.subjects.presence("tools"), encode(said))
 
         await fleet.bus.subscribe(fleet.bus.subjects.tool("odd"), serve)
         await fleet.bus.subscribe(fleet.bus.subjects.presence_query("tools"), announce)

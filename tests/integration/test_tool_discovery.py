@@ -1,5 +1,8 @@
 """Tools that appear, disappear, change and lie: who may call them sees it, and soon."""
 
+# What a directory misses is shown from inside.
+# pyright: reportPrivateUsage=false
+
 import json
 import time
 from collections.abc import Callable
@@ -83,7 +86,7 @@ async def micro(server: NatsServer, verb: str) -> list[dict[str, Any]]:
     async def hear(message: Msg) -> None:
         heard.append(json.loads(message.data))
 
-    connection = await nats.connect(server.url)
+    connection = await nats.connect(server.url)  # pyright: ignore[reportUnknownMemberType] - its options are untyped
     try:
         inbox = connection.new_inbox()
         await connection.subscribe(inbox, cb=hear)  # pyright: ignore[reportUnknownMemberType] - its Future is untyped
