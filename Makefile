@@ -18,7 +18,7 @@ export PIP_USER := 0
 export PIP_REQUIRE_HASHES := 0
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_CONSTRAINT PIP_REQUIREMENT PYTHONPATH PYTHONHOME
 
-.PHONY: help demo test check bench bench-models bench-makespan chaos fuzz fmt lock clean
+.PHONY: help demo test check bench bench-models bench-makespan bench-tools chaos fuzz fmt lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -41,6 +41,9 @@ bench: $(VENV)/.run-installed ## throughput, latency, CPU and memory, some minut
 
 bench-makespan: $(VENV)/.run-installed ## plans over their critical path, two minutes (shorter: ARGS=--quick)
 	$(BIN)/python -m bench.makespan $(ARGS)
+
+bench-tools: $(VENV)/.run-installed ## tool calls beside plain NATS requests, two minutes (shorter: ARGS=--quick)
+	$(BIN)/python -m bench.tools $(ARGS)
 
 bench-models: $(VENV)/.bench-installed ## what a model's answer costs beside httpx and openai, some minutes
 	$(BIN)/python -m bench.models $(ARGS)
