@@ -216,6 +216,10 @@ class Bus:
         """Make a reply subject whose messages go to `handle` until `forget` or `timeout`."""
         return self._replies.expect(handle, fail, self.now() + timeout)
 
+    def extend(self, reply: str, timeout: float) -> None:
+        """Expect more messages at a reply subject, for `timeout` seconds from now."""
+        self._replies.extend(reply, self.now() + timeout)
+
     def forget(self, reply: str) -> None:
         self._replies.forget(reply)
 

@@ -78,6 +78,12 @@ class Replies:
         self._waiting[token] = Waiting(handle, fail, deadline)
         return f"{self.inbox}.{token}"
 
+    def extend(self, reply: str, deadline: float) -> None:
+        """Wait for more of its messages until then."""
+        waiting = self._waiting.get(reply.rpartition(".")[2])
+        if waiting is not None:
+            waiting.deadline = deadline
+
     def forget(self, reply: str) -> None:
         self._waiting.pop(reply.rpartition(".")[2], None)
 

@@ -31,13 +31,12 @@ LONGEST_NOTE = 200
 class ActiveCall:
     """One of them. `report` is the tool's `context.progress`, in whatever thread it runs."""
 
-    __slots__ = ("address", "call", "fraction", "note", "reply", "scope", "task")
+    __slots__ = ("_bus", "call", "fraction", "note", "reply", "scope")
 
-    def __init__(self, call: CallTool, reply: str, address: JobAddress, task: TaskId) -> None:
+    def __init__(self, bus: Bus, call: CallTool, reply: str) -> None:
+        self._bus = bus
         self.call = call
         self.reply = reply
-        self.address = address
-        self.task = task
         self.scope = anyio.CancelScope()
         self.note = ""
         self.fraction: float | None = None
@@ -47,9 +46,18 @@ class ActiveCall:
         self.note = shortened(text)
         self.fraction = bounded(fraction)
 
-    def is_stopped(self) -> bool:
-        """Whether nobody waits for it any more."""
-        return self.scope.cancel_called
+    @property
+    def job(self) -> JobId:
+        return JobId(self.call.key.partition(".")[0])
+
+    @property
+    def task(self) -> TaskId:
+        """Empty where the caller is no executor's."""
+        return TaskId(self.call.key.partition(".")[2].partition(".")[0])
+
+    @property
+    def address(self) -> JobAddress:
+        return self._bus.subjects.address(TenantId(self.call.tenant), self.job)
 
 
 class ActiveCalls:
@@ -72,9 +80,7 @@ class ActiveCalls:
 
     def begin(self, call: CallTool, reply: str) -> ActiveCall:
         """From now on the caller is told that it is under way."""
-        job, _, rest = call.key.partition(".")
-        address = self._bus.subjects.address(TenantId(call.tenant), JobId(job))
-        one = ActiveCall(call, reply, address, TaskId(rest.partition(".")[0]))
+        one = ActiveCall(self._bus, call, reply)
         self._calls.add(one)
         self._by_tool[call.tool] += 1
         return one

@@ -13,12 +13,12 @@ Replies come to a subject of this one try, so what is late, or meant for another
 of two outcomes the first counts.
 """
 
-import contextlib
 import random
+from collections import deque
 from collections.abc import Callable
 
 import anyio
-import anyio.abc
+import anyio.lowlevel
 import msgspec
 
 from galerne.bus.connection import Bus, Message
@@ -43,6 +43,7 @@ from galerne.messages.tools import (
     ToolResult,
     Working,
 )
+from galerne.runtime.tool_directory import nobody_serves
 
 log = get_logger("galerne.runtime.tools")
 
@@ -167,47 +168,62 @@ class ToolCaller:
     ) -> ToolReply:
         """Send once; the first reply that is not a heartbeat. Raises TransientError."""
         tool = under.call.tool
-        send, receive = anyio.create_memory_object_stream[Message | GalerneError](REPLIES)
-
-        def take(message: Message | GalerneError) -> None:
-            with contextlib.suppress(anyio.WouldBlock):  # a babbling worker must not pile up
-                send.send_nowait(message)
-
-        reply_to = self._bus.expect(take, take, left + 1)
+        inbox = _Inbox()
+        reply_to = self._bus.expect(inbox.take, inbox.take, self._silence)
         try:
-            with send, receive:
-                reach("tool.sent.before")
-                await self._bus.send(subject, encode(under.call), reply=reply_to)
-                reach("tool.sent.after")
-                while True:
-                    reply = await self._next(receive, tool)
-                    if not isinstance(reply, Working):
-                        return reply
-                    if reply.by != _UNREADABLE:
-                        under.heard(reply)
-                        _tell(watch, reply)
+            reach("tool.sent.before")
+            await self._bus.send(subject, encode(under.call), reply=reply_to)
+            reach("tool.sent.after")
+            over = self._bus.now() + left + 1
+            while True:
+                reply = _read(await inbox.next(), tool)
+                if not isinstance(reply, Working):
+                    return reply
+                rest = over - self._bus.now()
+                if rest <= 0:
+                    raise DeadlineError(f"tool {tool} gave no answer in time")
+                self._bus.extend(reply_to, min(self._silence, rest))
+                if reply.by != _UNREADABLE:
+                    under.heard(reply)
+                    _tell(watch, reply)
         finally:
             self._bus.forget(reply_to)
 
-    async def _next(
-        self, receive: anyio.abc.ObjectReceiveStream[Message | GalerneError], tool: str
-    ) -> ToolReply:
-        try:
-            with anyio.fail_after(self._silence):
-                message = await receive.receive()
-        except TimeoutError as error:
-            raise DeadlineError(f"tool {tool} fell silent") from error
-        if not isinstance(message, Message):
-            raise DeadlineError(f"tool {tool}: {message}") from message
+
+class _Inbox:
+    """The replies of one try; the last one may be that none came for too long."""
+
+    __slots__ = ("_news", "_waiting")
+
+    def __init__(self) -> None:
+        self._waiting: deque[Message | GalerneError] = deque()
+        self._news = anyio.Event()
+
+    def take(self, message: Message | GalerneError) -> None:
+        if len(self._waiting) < REPLIES:  # a babbling worker must not pile up
+            self._waiting.append(message)
+            self._news.set()
+
+    async def next(self) -> Message | GalerneError:
+        if self._waiting:
+            await anyio.lowlevel.checkpoint()  # whoever babbles must not keep others from running
+        else:
+            self._news = anyio.Event()
+            await self._news.wait()
+        return self._waiting.popleft()
+
+
+def _read(message: Message | GalerneError, tool: str) -> ToolReply:
+    """Raises UnavailableError, and DeadlineError where there was none."""
+    if not isinstance(message, Message):
+        raise DeadlineError(f"tool {tool} fell silent: {message}") from message
+    try:
+        return decode_tool_reply(message.data)
+    except InvalidMessageError:
         if message.headers.get("Status") == "503":
-            raise UnavailableError(
-                f"no worker serves tool {tool}: start one with `galerne worker tools`"
-            )
-        try:
-            return decode_tool_reply(message.data)
-        except InvalidMessageError:
-            log.warning("a tool worker's reply is unreadable", tool=tool)
-            return Working(by=_UNREADABLE)
+            raise UnavailableError(nobody_serves(tool)) from None
+        log.warning("a tool worker's reply is unreadable", tool=tool)
+        return Working(by=_UNREADABLE)
 
 
 def _tell(watch: Watch | None, reply: Working | Pending | Busy) -> None:

@@ -12,6 +12,7 @@ the announcement calls it, and one of whatever version, where NATS tools find it
 
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping
+from functools import lru_cache, partial
 
 import anyio
 import anyio.abc
@@ -57,6 +58,8 @@ KEY_TOKENS = 8
 """Tokens of a call's key; an executor's has three: job, task, step."""
 ROUNDS = 100
 """How often a call may be begun anew: the journal of each earlier round is read before."""
+JOBS = 64
+"""Jobs whose way to their large content is kept: most calls come from a few."""
 _FAREWELL = 1.0
 """Seconds to give subscriptions back; the connection may be gone."""
 
@@ -81,6 +84,7 @@ class ToolHost:
         self._journal = ToolJournal(bus, me, spool, settings.worker, clock)
         self._quarantine = Quarantine(bus, me, clock)
         self._active = ActiveCalls(bus, me, settings.tools.heartbeat)
+        self._blobs = lru_cache(JOBS)(partial(JobBlobs, bus))
         self._calls: anyio.abc.TaskGroup | None = None
         self._started = clock()
         self._specs = {name: routed(tool.spec) for name, tool in tools.items()}
@@ -236,9 +240,8 @@ class ToolHost:
             deadline=call.deadline,
             tenant=call.tenant,
             clock=self._clock,
-            blobs=JobBlobs(self._bus, call.tenant, one.address.job),
+            blobs=self._blobs(call.tenant, one.job),
             progress=one.report,
-            cancelled=one.is_stopped,
         )
         reach("effect.before")
         inline = self._bus.settings.inline
