@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from galerne.cli.options import environment
 from galerne.errors import InvalidSettingsError
 from galerne.settings import Settings, load_settings
 
@@ -74,6 +75,21 @@ def test_a_file_that_is_asked_for_wins_over_the_variable() -> None:
     flagged = written("[bus]\nreplicas = 3\n", "flagged.toml")
     other = written("[bus]\nreplicas = 5\n", "other.toml")
     assert load_settings(flagged, {"GALERNE_CONFIG": str(other)}).bus.replicas == 3
+
+
+def test_a_table_inside_a_section_comes_from_every_source_field_by_field() -> None:
+    file = written("[tools]\nroot = '/srv'\n[tools.python]\nenabled = true\nseconds = 3\n")
+    environ = {"GALERNE_TOOLS_PYTHON_SECONDS": "4", "GALERNE_TOOLS_CONCURRENCY": "2"}
+    tools = load_settings(file, environ, {"tools": {"heartbeat": 1}}).tools
+    assert (tools.root, tools.concurrency, tools.heartbeat) == ("/srv", 2, 1.0)
+    assert (tools.python.enabled, tools.python.seconds) == (True, 4.0)
+    assert tools.python.memory == Settings().tools.python.memory
+
+
+def test_another_process_gets_the_same_tables_by_variables() -> None:
+    file = written("[tools.python]\nenabled = true\ninterpreter = '/usr/bin/python3'\n")
+    settings = load_settings(file, NOWHERE)
+    assert load_settings(environ=environment(settings)) == settings
 
 
 def test_an_empty_variable_for_the_file_is_no_file() -> None:
@@ -162,6 +178,9 @@ def test_a_setting_outside_a_section() -> None:
         ("[worker]\nlease = inf\n", "worker.lease"),
         ("[executor]\ntemperature = -0.5\n", "executor.temperature"),
         ("[[bus]]\nreplicas = 3\n", "bus"),
+        ("[tools.python]\nseconds = 0\n", "tools.python.seconds must be above 0, not 0"),
+        ("[tools.python]\nsecond = 1\n", "second"),
+        ("[tools]\npython = true\n", "tools.python"),
     ],
 )
 def test_a_mistake_in_the_file_names_the_file_and_the_field(text: str, named: str) -> None:
@@ -181,6 +200,9 @@ def test_a_mistake_in_the_file_names_the_file_and_the_field(text: str, named: st
         ("GALERNE_WORKER_LEASE", "inf", "worker.lease"),
         ("GALERNE_WORKER_LEASE", "1" * 400, "worker.lease"),
         ("GALERNE_BUS_REPLICA", "3", "replica"),
+        ("GALERNE_TOOLS_PYTHON", "3", "python"),
+        ("GALERNE_TOOLS_PYTHON_SECOND", "3", "GALERNE_TOOLS_PYTHON_SECONDS"),
+        ("GALERNE_TOOLS_PYTHON_ENABLED", "perhaps", "tools.python.enabled"),
         ("GALERNE_BUS", "3", "bus"),
     ],
 )

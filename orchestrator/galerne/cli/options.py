@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from galerne.cli.parsing import Parser
 
 if TYPE_CHECKING:
-    from galerne.settings import Settings
+    from galerne.settings import Section, Settings
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -123,13 +123,25 @@ def environment(settings: "Settings") -> dict[str, str]:
     """
     import os
 
-    import msgspec
 
     variables = {"GALERNE_CONFIG": os.devnull}
     for section in settings.__struct_fields__:
-        for field, value in msgspec.structs.asdict(getattr(settings, section)).items():
-            if value is not None:
-                variables[f"GALERNE_{section}_{field}".upper()] = _variable(value)
+        variables |= _variables(f"GALERNE_{section.upper()}", getattr(settings, section))
+    return variables
+
+
+def _variables(prefix: str, section: "Section") -> dict[str, str]:
+    import msgspec
+
+    from galerne.settings import Section
+
+    variables: dict[str, str] = {}
+    for field, value in msgspec.structs.asdict(section).items():
+        name = f"{prefix}_{field.upper()}"
+        if isinstance(value, Section):
+            variables |= _variables(name, value)
+        elif value is not None:
+            variables[name] = _variable(value)
     return variables
 
 

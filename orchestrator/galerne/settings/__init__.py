@@ -1,6 +1,8 @@
 """What a deployment may set: `sections` says what there is, `loading` reads it."""
 
 from galerne.settings.loading import DEFAULT_FILE, Overrides, load_settings, retry_policies
+from galerne.settings.python import PythonSettings, SandboxKind
+from galerne.settings.section import Section
 from galerne.settings.sections import (
     Backend,
     BusSettings,
@@ -11,7 +13,6 @@ from galerne.settings.sections import (
     RetentionSettings,
     RoleSettings,
     RungSettings,
-    Section,
     Settings,
     TenantLimits,
     TenantSettings,
@@ -34,9 +35,11 @@ __all__ = [
     "KeyedSection",
     "ModelsSettings",
     "PlanSettings",
+    "PythonSettings",
     "RetentionSettings",
     "RoleSettings",
     "RungSettings",
+    "SandboxKind",
     "Section",
     "TenantLimits",
     "TenantSettings",

@@ -1,7 +1,8 @@
 """From a file, variables and flags to one `Settings`, or to one line that names what is wrong.
 
 Three sources, the later wins: the TOML file, `GALERNE_*` variables, command-line flags. A
-variable is the path in capitals: `GALERNE_EXECUTOR_ENDPOINT` is `endpoint` in `[executor]`.
+variable is the path in capitals: `GALERNE_EXECUTOR_ENDPOINT` is `endpoint` in `[executor]`, and
+`GALERNE_TOOLS_PYTHON_ENABLED` is `enabled` in `[tools.python]`.
 """
 
 import difflib
@@ -16,7 +17,8 @@ import msgspec
 
 from galerne.errors import InvalidSettingsError
 from galerne.retry import AWAY, RetryPolicy
-from galerne.settings.sections import Section, Settings, TenantSettings, WorkerSettings
+from galerne.settings.section import Section
+from galerne.settings.sections import Settings, TenantSettings, WorkerSettings
 
 DEFAULT_FILE = Path("galerne.toml")
 
@@ -92,14 +94,26 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
                 raise InvalidSettingsError(
                     f"{variable} is not a setting; sections are {', '.join(sections)}"
                 )
-        value = _of_text(value, _default(section, field))
-        _check_variable(variable, section, field, value)
-        tables.setdefault(section, {})[field] = value
+        inner, name = _inside(section, field)
+        given = _of_text(value, _default(section, inner, name))
+        table = {inner: {name: given}} if inner else {name: given}
+        _check_variable(variable, section, field, table)
+        tables = _merge(tables, {section: table})
     return tables
 
 
-def _default(section: str, field: str) -> Any:
-    return getattr(getattr(Settings(), section), field, None)
+def _inside(section: str, field: str) -> tuple[str, str]:
+    """Which table inside the section a variable is about, "" for none, and which field there."""
+    if section in Settings.__struct_fields__:
+        for inner, value in msgspec.structs.asdict(getattr(Settings(), section)).items():
+            if isinstance(value, Section) and field.startswith(f"{inner}_"):
+                return inner, field.removeprefix(f"{inner}_")
+    return "", field
+
+
+def _default(section: str, inner: str, field: str) -> Any:
+    table = getattr(Settings(), section, None)
+    return getattr(getattr(table, inner) if inner else table, field, None)
 
 
 def _of_text(text: str, default: Any) -> Any:
@@ -114,23 +128,41 @@ def _of_text(text: str, default: Any) -> Any:
         return text
 
 
-def _check_variable(variable: str, section: str, field: str, value: Any) -> None:
+def _check_variable(variable: str, section: str, field: str, table: dict[str, Any]) -> None:
     """Each by itself, so that the error names the variable that somebody typed."""
-    known: tuple[str, ...] = getattr(Settings(), section).__struct_fields__
+    known = _fields(getattr(Settings(), section))
     if field not in known:
         near = difflib.get_close_matches(field, known, n=1)
         advice = f"; did you mean GALERNE_{section.upper()}_{near[0].upper()}?" if near else ""
         raise InvalidSettingsError(
             f"{variable} is not a setting: [{section}] has no {field!r}{advice}"
         )
-    _convert({section: {field: value}}, variable, strict=False)
+    _convert({section: table}, variable, strict=False)
+
+
+def _fields(section: Section) -> list[str]:
+    """As variables name them: those of a table inside have its name in front."""
+    names: list[str] = []
+    for name, value in msgspec.structs.asdict(section).items():
+        inner = _fields(value) if isinstance(value, Section) else None
+        names += [name] if inner is None else [f"{name}_{field}" for field in inner]
+    return names
 
 
 def _merge(below: Overrides, above: Overrides) -> dict[str, dict[str, Any]]:
     merged = {name: dict(table) for name, table in below.items()}
     for name, table in above.items():
-        merged.setdefault(name, {}).update(table)
+        mine = merged.setdefault(name, {})
+        for field, value in table.items():
+            old: Any = mine.get(field, {})
+            both = isinstance(value, dict) and isinstance(old, dict) and _is_inner(name, field)
+            mine[field] = {**old, **value} if both else value
     return merged
+
+
+def _is_inner(section: str, field: str) -> bool:
+    """Whether it is a table with fields of its own; what has keys of anybody's is one value."""
+    return isinstance(_default(section, "", field), Section)
 
 
 def _convert(tables: Overrides, source: str, *, strict: bool) -> Settings:
@@ -163,6 +195,8 @@ def _check_ranges(settings: Settings, source: str) -> None:
 
 def _check_section(section: Section, name: str, source: str) -> None:
     for field, value in msgspec.structs.asdict(section).items():
+        if isinstance(value, Section):
+            _check_section(value, f"{name}.{field}", source)
         if not isinstance(value, int | float) or isinstance(value, bool):
             continue
         may_be_zero = field in _MAY_BE_ZERO

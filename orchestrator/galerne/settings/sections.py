@@ -5,6 +5,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from galerne.settings.python import PythonSettings
+from galerne.settings.section import Section
+
 _LOGIN = re.compile(r"^([a-z]+://)?.*@", re.IGNORECASE)
 _NEXT_URL = re.compile(r",(?=\s*[a-z]+://)", re.IGNORECASE)
 
@@ -15,10 +18,6 @@ def without_login(server: str) -> str:
     Whatever stands before the last `@` counts as the login: a password may hold anything.
     """
     return ",".join(_LOGIN.sub(r"\1", url.strip()) for url in _NEXT_URL.split(server))
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the file. Unknown names are errors: a typo must not pass for a setting."""
 
 
 class BusSettings(Section, frozen=True):
@@ -165,7 +164,7 @@ class ModelsSettings(Section, frozen=True):
     """Models that plan, or write an answer, where the conversation does not fit the planner's: the
     shortest context first. None by default: what fits is the catalogue's to say, who serves it
     yours."""
-    rungs: dict[str, RungSettings] = {}
+    rungs: dict[str, RungSettings] = msgspec.field(default_factory=dict)
     """Name on the ladder, or of `longer` → what differs for it."""
 
 
@@ -226,6 +225,7 @@ class ToolSettings(Section, frozen=True):
     """Calls at once in one process."""
     heartbeat: float = 0.5
     """Seconds between `working` replies; a caller gives a silent worker up after three."""
+    python: PythonSettings = PythonSettings()
 
 
 class PlanSettings(Section, frozen=True):
@@ -266,7 +266,7 @@ class TenantSettings(Section, frozen=True):
     most: int = 100
     """Tenants that are served at a time, the next one waits until one is idle: each costs every
     worker three standing pulls, and so many cost an idle worker 8 percent of a core."""
-    limits: dict[str, TenantLimits] = {}
+    limits: dict[str, TenantLimits] = msgspec.field(default_factory=dict)
     """Tenant → its own limits."""
 
     def active_of(self, tenant: str) -> int:
