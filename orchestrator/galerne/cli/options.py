@@ -123,7 +123,6 @@ def environment(settings: "Settings") -> dict[str, str]:
     """
     import os
 
-
     variables = {"GALERNE_CONFIG": os.devnull}
     for section in settings.__struct_fields__:
         variables |= _variables(f"GALERNE_{section.upper()}", getattr(settings, section))

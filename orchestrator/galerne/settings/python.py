@@ -29,5 +29,7 @@ class PythonSettings(Section, frozen=True):
     output: int = 32 * 1024
     """Bytes of standard output that are kept, and of standard error: about 10,000 tokens, of which
     the beginning and the end are shown."""
+    concurrency: int = 4
+    """Runs at once in one worker: each may take a core, and `memory`."""
     scratch: int = 64 * 1024 * 1024
     """Bytes of files that the code may write. They are in memory, and gone with the run."""
