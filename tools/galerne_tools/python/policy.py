@@ -125,7 +125,7 @@ def unshare_command(
     argv = [program, "--mount", "--pid", "--fork", "--kill-child", "--net", "--ipc", "--uts"]
     argv += ["--cgroup", "--propagation", "private"]
     if not root:
-        argv += ["--user", "--map-root-user"]
+        argv += ["--user", "--map-current-user", "--keep-caps"]
     outside = package.removesuffix(f"/{_PACKAGE}")
     return [*argv, "--", *_start(interpreter, outside), msgspec.json.encode(view).decode()]
 
