@@ -2,11 +2,13 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import msgspec
 import pytest
 from aiohttp import web
@@ -24,6 +26,7 @@ from galerne.errors import (
 )
 from galerne.messages.chat import ChatMessage, ChatRequest, TokenUsage, ToolCall, ToolSchema
 from galerne.models import KEY_HEADER, ModelClient
+from galerne.planner import PlanReader
 from galerne.settings import RoleSettings
 
 pytestmark = pytest.mark.anyio
@@ -739,3 +742,35 @@ async def test_half_a_character_is_told_and_not_thrown() -> None:
     async with ModelClient(RoleSettings(endpoint="http://127.0.0.1:1/v1", backend="openai")) as one:
         with pytest.raises(ModelError, match="half of a character"):
             await one.ask(ChatRequest((ChatMessage("user", "a\ud83d"),)))
+
+
+async def test_a_server_that_writes_faster_than_is_read_meets_the_same_limit() -> None:
+    """With bytes always there nothing is waited for, and so nothing would hear of a deadline."""
+    line = chunk(content="{" * 500)
+    part = b"%x\r\n%s\r\n" % (len(line), line)
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+
+    def write(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection, suppress(OSError):
+            connection.recv(65_536)
+            connection.sendall(head)
+            for _ in range(3_000):
+                connection.sendall(part)
+
+    def work(text: str) -> None:
+        for character in text:  # slower than the other side writes
+            PlanReader(()).feed(character)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        # A thread: a server in this loop would let it breathe.
+        writer = threading.Thread(target=write, args=(listening,))
+        writer.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        async with client_of(url, timeout=0.5, backend="vllm") as client:
+            with pytest.raises(DeadlineError, match=r"within 0\.5 s"):
+                await client.ask(REQUEST, on_text=work)
+        await anyio.to_thread.run_sync(writer.join, 10.0)
+        assert not writer.is_alive()

@@ -18,6 +18,7 @@ from typing import Self
 
 import aiohttp
 import anyio
+import anyio.lowlevel
 
 from galerne.errors import GalerneError, ModelError, TransientError
 from galerne.logs import get_logger
@@ -230,6 +231,8 @@ class ModelClient:
             if stream.done:
                 await self._transport.linger(response)
                 return
+            # Who is sent faster than it reads never waits, and so would never hear of its limit.
+            await anyio.lowlevel.checkpoint_if_cancelled()
         if text := stream.finish():
             on_text(text)
 
