@@ -1,5 +1,7 @@
 """The stand-in over real HTTP: the API, its faults, its ledger, hostile clients, a whole fleet."""
 
+import asyncio
+import gc
 import gzip
 from collections.abc import AsyncGenerator, Callable
 from io import BytesIO
@@ -475,3 +477,19 @@ async def test_the_real_client_sees_the_rate_limit() -> None:
         with pytest.raises(RateLimitedError) as caught:
             await client.ask(planner_request(GOAL))
     assert caught.value.retry_after == 1.0
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_cancelled_while_it_starts_it_leaves_no_socket_open(steps: int) -> None:
+    async def serve() -> None:
+        async with StandIn():
+            await anyio.sleep_forever()
+
+    starting = asyncio.create_task(serve())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    del starting
+    gc.collect()  # what is still open now would be told as a warning, which is an error here

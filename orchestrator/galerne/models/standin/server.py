@@ -82,17 +82,39 @@ class StandIn:
         )
         try:
             self._stack.enter_context(self.ledger)
-            await runner.setup()
-            await web.TCPSite(runner, self._host, self._port, backlog=BACKLOG).start()
-        except OSError as error:
+            await self._listen(runner)
+        except BaseException as error:
             self._stack.close()
-            await runner.cleanup()
+            with anyio.move_on_after(5, shield=True):
+                await runner.cleanup()
+            if not isinstance(error, OSError):
+                raise
             raise UnavailableError(
                 f"the stand-in cannot start at {self._host}:{self._port}: {error}; "
                 "choose another port or ledger"
             ) from error
         self._runner = runner
         return self
+
+    async def _listen(self, runner: web.AppRunner) -> None:
+        """Raises OSError.
+
+        To the end in a task of its own: who is cancelled while asyncio opens a server loses it.
+        """
+        failures: list[OSError] = []
+
+        async def start() -> None:
+            with anyio.CancelScope(shield=True):
+                await runner.setup()
+                try:
+                    await web.TCPSite(runner, self._host, self._port, backlog=BACKLOG).start()
+                except OSError as error:
+                    failures.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(start)
+        if failures:
+            raise failures[0]
 
     async def __aexit__(
         self,
