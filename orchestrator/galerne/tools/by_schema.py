@@ -7,7 +7,6 @@ arguments are validated by the `jsonschema-rs` package and handed on as they are
 import copy
 import re
 from collections.abc import Callable, Mapping
-from inspect import iscoroutinefunction
 from typing import Any
 
 import msgspec
@@ -18,7 +17,7 @@ from galerne.errors import InvalidInputError
 from galerne.messages.blobs import Blob, is_blob, to_blob
 from galerne.messages.tools import Effect, ToolSpec
 from galerne.tools.context import NO_BLOBS, BlobStore, ToolContext
-from galerne.tools.contract import AnyTool, Leave, Tool, announced, check_effect
+from galerne.tools.contract import AnyTool, Leave, Tool, announced, check_effect, is_async
 from galerne.tools.schema import Schema, signature_line
 
 OfArguments = Callable[[dict[str, Any], ToolContext], Any]
@@ -46,7 +45,10 @@ class SchemaParameters(msgspec.Struct, frozen=True, kw_only=True):
         Content that was put aside stays a reference; `blobs` is not asked.
         """
         given = dict(arguments)
-        fault = first_fault(given, self.schema)
+        try:
+            fault = first_fault(given, self.schema)
+        except (ValueError, RecursionError) as error:  # nested too deep, or no text at all
+            fault = f"they cannot be compared with the schema ({' '.join(str(error).split())})"
         if fault:
             usage = signature_line(self.tool, self.schema)
             raise InvalidInputError(f"wrong arguments: {fault}. Call it as {usage}")
@@ -136,4 +138,4 @@ def _by_keyword(call: OfArguments) -> Callable[..., Any]:
     def run_plain(arguments: dict[str, Any], context: ToolContext) -> Any:
         return call(arguments, context)
 
-    return run if iscoroutinefunction(call) else run_plain
+    return run if is_async(call) else run_plain

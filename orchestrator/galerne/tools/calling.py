@@ -5,9 +5,11 @@ limit: each comes back as a `ToolRefused` whose message is one line for the mode
 caller's own cancellation passes through. A bug's traceback goes to the log, never to the model.
 """
 
+import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from functools import partial
-from inspect import iscoroutinefunction
+from inspect import isawaitable
 from threading import Event
 from typing import Any, NamedTuple
 
@@ -30,7 +32,7 @@ from galerne.messages.blobs import (
 from galerne.messages.codec import encode
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult
 from galerne.tools.context import MOST_IN_MEMORY, NO_BLOBS, BlobFile, ToolContext
-from galerne.tools.contract import AnyTool
+from galerne.tools.contract import AnyTool, is_async
 from galerne.tools.schema import signature_line
 
 MAX_RESULT = 256 * 1024
@@ -75,6 +77,8 @@ async def invoke(
         keywords = tool.parameters.decode(given, context.blobs)
     except GalerneError as error:
         return _refused(error.code, str(error))
+    except Exception as error:  # noqa: BLE001 - a type's own code has failed, or a library's
+        return _bug(tool, context, error, "could not read its arguments")
     if begin is not None:
         await begin()
     name, timeout = tool.spec.name, tool.spec.timeout
@@ -121,20 +125,30 @@ async def _attempt(
 ) -> ToolRefused | _Made:
     try:
         return _result(await _run(tool, keywords))
-    except (Exception, SystemExit) as raised:  # noqa: BLE001  the boundary: a tool may raise anything
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as raised:  # the boundary: libraries written in Rust raise such, too
+        if isinstance(raised, asyncio.CancelledError) and _is_cancelled():
+            raise
         error = _only_cause(raised)
         if isinstance(error, GalerneError):
-            return _refused(error.code, str(error))
-        name = tool.spec.name
-        _log.error("tool_bug", tool=name, key=context.key, tenant=context.tenant, exc_info=raised)
-        return _refused("tool_bug", f"{name} failed inside: {type(error).__name__}")
+            return _refused(error.code, str(error) or f"{tool.spec.name} refused without a reason")
+        return _bug(tool, context, raised, "failed inside")
+
+
+def _is_cancelled() -> bool:
+    """Whether this call is, and not something that the tool has waited for."""
+    task = asyncio.current_task()
+    by_its_task = task is not None and task.cancelling() > 0
+    return by_its_task or anyio.current_effective_deadline() == -math.inf
 
 
 async def _run(tool: AnyTool, keywords: dict[str, Any]) -> Any:
-    if iscoroutinefunction(tool.function):
+    if is_async(tool.function):
         return await tool.function(**keywords)
     call = partial(tool.function, **keywords)
-    return await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
+    made = await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
+    return await made if isawaitable(made) else made
 
 
 def _result(value: Any) -> _Made:
@@ -197,6 +211,12 @@ def _only_cause(error: BaseException) -> BaseException:
             return _only_cause(only)
         case _:
             return error
+
+
+def _bug(tool: AnyTool, context: ToolContext, raised: BaseException, what: str) -> ToolRefused:
+    name = tool.spec.name
+    _log.error("tool_bug", tool=name, key=context.key, tenant=context.tenant, exc_info=raised)
+    return _refused("tool_bug", f"{name} {what}: {type(_only_cause(raised)).__name__}")
 
 
 def _refused(code: str, message: str) -> ToolRefused:

@@ -4,7 +4,6 @@ A finding is one line for the tool's author. What cannot be a tool at all is ref
 module is imported, and never comes this far.
 """
 
-import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Literal, cast, get_type_hints
 
@@ -14,7 +13,7 @@ from galerne.core.answers import first_fault
 from galerne.errors import InvalidInputError
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult
 from galerne.tools.by_schema import SchemaParameters
-from galerne.tools.contract import AnyTool
+from galerne.tools.contract import AnyTool, is_async
 from galerne.tools.schema import Schema, result_schema
 
 LONGEST = 600
@@ -130,7 +129,7 @@ def _of_result(tool: AnyTool) -> Iterable[str]:
 def _worth_a_look(tool: AnyTool) -> Iterable[str]:
     if tool.spec.effect == "idempotent" and tool.parameters.context is None:
         yield "it is idempotent and never sees the call's key: is repeating it harmless by itself?"
-    if not inspect.iscoroutinefunction(tool.function) and tool.spec.timeout > LONG_IN_A_THREAD:
+    if not is_async(tool.function) and tool.spec.timeout > LONG_IN_A_THREAD:
         yield "a thread cannot be stopped: look at context.cancelled() in long work"
 
 

@@ -68,7 +68,7 @@ class Tool(Generic[P, R]):
             return "" if self._approve else None
         try:
             keywords = self.parameters.decode(arguments)
-        except InvalidInputError:
+        except Exception:  # noqa: BLE001 - they are read again before the call, and refused
             return None
         try:
             wanted = self._approve(**keywords)
@@ -176,6 +176,13 @@ def announced(approve: Leave) -> Approve:
     if callable(approve):
         return "sometimes"
     return "always" if approve else "never"
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling it gives a coroutine: an async function, or an object that is called so."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - what it is, and not whether it is there
+    )
 
 
 def _check_name(name: str) -> None:

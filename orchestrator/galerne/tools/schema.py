@@ -188,11 +188,14 @@ def signature_line(name: str, schema: Schema) -> str:
     return f"{name}({', '.join(shown)})"
 
 
-def _type_word(kind: Schema) -> str:
+def _type_word(kind: Schema | bool) -> str:  # noqa: FBT001 - JSON Schema has true and false
+    if isinstance(kind, bool):
+        return "any" if kind else "never"
     if "enum" in kind:
         return " | ".join(json.dumps(value, ensure_ascii=False) for value in kind["enum"])
     if "anyOf" in kind:
         return " | ".join(_type_word(branch) for branch in kind["anyOf"])
     if kind.get("type") == "array" and isinstance(kind.get("items"), dict):
         return f"array of {_type_word(kind['items'])}"
-    return str(kind.get("type", "any"))
+    word: str | list[str] = kind.get("type", "any")
+    return " | ".join(word) if isinstance(word, list) else str(word)
