@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from galerne.core.answers import first_fault, validator
+from galerne.core.patterns import without_unusable_patterns
 from galerne.core.schema_words import in_words_of_json
 from galerne.errors import InvalidInputError
 from galerne.messages.blobs import Blob, is_blob, to_blob
@@ -91,14 +92,7 @@ def schema_tool(
     """
     check_given_name(name)
     check_effect(call, name, effect, timeout)
-    schema: Schema = {"type": "object", "properties": {}, **copy.deepcopy(dict(parameters))}
-    try:
-        schema = in_words_of_json(schema)
-        validator(schema)
-    except Exception as error:
-        fault: Any = error
-        why = " ".join(str(getattr(fault, "message", error)).split())[:200]
-        raise InvalidInputError(f"tool {name}: its parameters are no JSON Schema: {why}") from error
+    schema = _usable(name, parameters)
     spec = ToolSpec(
         name=name,
         description=" ".join(description.split()) or name.replace("_", " "),
@@ -118,6 +112,30 @@ def schema_tool(
         concurrency=concurrency,
         stated=stated,
     )
+
+
+def _usable(name: str, parameters: Mapping[str, Any]) -> Schema:
+    """The parameters as a schema that values can be compared with. Raises InvalidInputError."""
+    given: Schema = {"properties": {}, **copy.deepcopy(dict(parameters))}
+    try:
+        schema: Schema = {"type": "object", "properties": {}, **in_words_of_json(given)}
+        try:
+            validator(schema)
+        except ValueError:
+            schema = without_unusable_patterns(schema)
+            validator(schema)
+    except Exception as error:
+        fault: Any = error
+        why = " ".join(str(getattr(fault, "message", error)).split())[:200]
+        raise InvalidInputError(f"tool {name}: its parameters are no JSON Schema: {why}") from error
+    if "object" in schema["type"]:  # the word, or one of several
+        schema["type"] = "object"
+    if schema["type"] != "object":
+        raise InvalidInputError(
+            f"tool {name}: its parameters are of type {schema['type']!r}: arguments have names, so"
+            " give a schema of type object"
+        )
+    return schema
 
 
 def check_given_name(name: str) -> None:

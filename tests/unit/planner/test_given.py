@@ -95,7 +95,7 @@ WRONG: list[tuple[list[Any], str]] = [
     ([{"name": "x", "parameters": []}], "the parameters of the tool 'x' are [] (list)"),
     ([{"name": "x", "parameters": {"type": "string"}}], "the tool 'x' are of type 'string'"),
     (
-        [{"name": "x", "parameters": {"properties": {"a": {"type": "banana"}}}}],
+        [{"name": "x", "parameters": {"properties": {"a": {"type": 5}}}}],
         "the parameters of the tool 'x' are no JSON Schema of draft 7",
     ),
     (

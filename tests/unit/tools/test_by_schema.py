@@ -7,7 +7,7 @@ import pytest
 from galerne.errors import InvalidInputError, ToolError
 from galerne.messages.tools import ToolRefused, ToolResult
 from galerne.tools import ToolContext, invoke, schema_tool
-from unit.tools.calls import context
+from unit.tools.calls import context, refusal_of, value_of
 
 pytestmark = pytest.mark.anyio
 
@@ -78,3 +78,32 @@ def test_a_name_that_no_subject_takes_is_refused(name: str) -> None:
 def test_what_is_no_schema_is_refused_at_once() -> None:
     with pytest.raises(InvalidInputError, match="tool odd: its parameters are no JSON Schema"):
         schema_tool("odd", "", {"properties": {"a": {"type": 5}}}, _forecast)
+
+
+LOOK_AHEAD = r"^(?!\.)(?!.*\.\.)[a-z.]+@[a-z.]+$"
+"""As a library for TypeScript writes the pattern of an e-mail address."""
+
+
+async def test_a_pattern_that_cannot_be_matched_in_linear_time_is_told_in_words() -> None:
+    field = {"type": "string", "pattern": LOOK_AHEAD, "description": "Where to."}
+    parameters = {
+        "properties": {
+            "to": field,
+            "pattern": {"type": "string", "pattern": "^a+$"},
+            "by": {"patternProperties": {"(?=x)": {}, "^x": {"type": "integer"}}},
+        }
+    }
+    made = schema_tool("mail", "Send.", parameters, lambda arguments, _: arguments["to"])
+    told = made.spec.parameters["properties"]
+    assert told["to"] == {"type": "string", "description": f"Where to. It matches {LOOK_AHEAD}"}
+    assert told["pattern"]["pattern"] == "^a+$"
+    assert told["by"] == {"patternProperties": {"^x": {"type": "integer"}}}
+    assert await value_of(made, to="ada@example.org") == "ada@example.org"
+    assert "a+" in (await refusal_of(made, to="a@b", pattern="b")).message
+
+
+def test_arguments_are_an_object_and_nothing_else() -> None:
+    with pytest.raises(InvalidInputError, match="give a schema of type object"):
+        schema_tool("x", "", {"type": "array"}, lambda arguments, _: arguments)
+    either = schema_tool("x", "", {"type": ["null", "object"]}, lambda arguments, _: arguments)
+    assert either.spec.parameters["type"] == "object"
