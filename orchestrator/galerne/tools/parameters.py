@@ -11,14 +11,14 @@ import difflib
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from functools import reduce
 from typing import Annotated, Any, Protocol, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from galerne.errors import InvalidInputError, InvalidMessageError
 from galerne.messages.blobs import Blob, is_blob, to_blob
-from galerne.tools.context import NO_BLOBS, BlobFile, BlobStore, ToolContext
+from galerne.tools.annotations import is_context, readable
+from galerne.tools.context import NO_BLOBS, BlobFile, BlobStore
 from galerne.tools.schema import (
     Schema,
     object_schema,
@@ -117,7 +117,7 @@ def read_parameters(
     Raises InvalidInputError for a parameter that a model could not give by name and type.
     """
     hints, defaults = _read_hints(function, tool)
-    contexts = [name for name, hint in hints.items() if hint is ToolContext]
+    contexts = [name for name, hint in hints.items() if is_context(hint)]
     if len(contexts) > 1:
         raise InvalidInputError(f"tool {tool}: {' and '.join(contexts)} both take the context")
     types = {name: hint for name, hint in hints.items() if name not in contexts}
@@ -127,7 +127,7 @@ def read_parameters(
             _check_form(name, kind)
         schema = _describe(object_schema(struct), described)
         droppable = frozenset(n for n in types if n in defaults and not _takes_null(types[n]))
-    except (TypeError, ValueError, InvalidInputError) as error:
+    except (TypeError, ValueError, RuntimeError, InvalidInputError) as error:
         raise InvalidInputError(f"tool {tool}: {' '.join(str(error).split())}") from error
     return Parameters(
         tool=tool,
@@ -177,24 +177,20 @@ def _read_hints(function: Callable[..., Any], tool: str) -> tuple[dict[str, Any]
                 f"tool {tool}: a model gives arguments by name, so {parameter} cannot be filled; "
                 "use plain named parameters"
             )
+        if name.startswith("__"):
+            raise InvalidInputError(f"tool {tool}: name the parameter {name} without underscores")
         if name not in annotations:
             raise InvalidInputError(f"tool {tool}: annotate the parameter {name} with its type")
-        hints[name] = _with_description(annotations[name])
-        if parameter.default is not parameter.empty:
-            defaults[name] = parameter.default
+        hints[name] = readable(annotations[name])
+        default: Any = parameter.default
+        if type(default) in {list, dict, set} and default:
+            raise InvalidInputError(
+                f"tool {tool}: all calls would share the default of {name}; write None or a tuple,"
+                " and make it inside"
+            )
+        if default is not parameter.empty:
+            defaults[name] = default
     return hints, defaults
-
-
-def _with_description(hint: Any) -> Any:
-    """`Annotated[int, "how many"]` says what it is in plain text."""
-    if get_origin(hint) is not Annotated:
-        return hint
-    kind, *notes = get_args(hint)
-    words = " ".join(note for note in notes if isinstance(note, str))
-    if not words or any(isinstance(note, msgspec.Meta) and note.description for note in notes):
-        return hint
-    described = msgspec.Meta(description=words)
-    return reduce(lambda made, note: Annotated[made, note], [*notes, described], kind)
 
 
 def _make_struct(

@@ -188,7 +188,7 @@ async def async_generator(n: int) -> AsyncIterator[int]:
         (unknown_type, "an annotation cannot be read: name 'Nowhere'"),
         (custom_type, "tool custom_type: "),
         (endless, "the type Tree contains itself"),
-        (full_default, "tool full_default: "),
+        (full_default, "tool full_default: all calls would share the default of "),
         (two_contexts, "a and b both take the context"),
         (generator, "it yields"),
         (async_generator, "it yields"),

@@ -4,14 +4,14 @@ import asyncio
 import dataclasses
 import functools
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 import structlog.testing
 
-from galerne.errors import ToolError
+from galerne.errors import InvalidInputError, ToolError
 from galerne.messages.tools import ToolRefused
 from galerne.tools import AnyTool, ToolContext, invoke, schema_tool, tool
 from unit.tools.calls import call, context, refusal_of, value_of
@@ -165,3 +165,52 @@ async def test_no_arguments_break_a_tool_by_schema(arguments: dict[str, Any]) ->
         assert isinstance(outcome, ToolRefused)
         assert (outcome.code, "\n" in outcome.message) == ("invalid_input", False)
         assert outcome.message.endswith("odd(x?: integer | null, y?: any, no?: never)")
+
+
+async def test_the_context_may_be_optional() -> None:
+    @tool
+    async def key(x: int, context: ToolContext | None = None) -> str:
+        """The call's key."""
+        return context.key if context else f"none of {x}"
+
+    assert list(key.spec.parameters["properties"]) == ["x"]
+    assert await value_of(key, x=1) == "j.t.1"
+    assert await key(1) == "none of 1"
+
+
+class Note:
+    """Holds what it is given, as the notes of other packages do."""
+
+    def __init__(self, **said: Any) -> None:
+        vars(self).update(said)
+
+
+@tool
+def bounded(
+    ge: Annotated[int, Note(ge=1), "at least one"],
+    part: Annotated[float, Note(ge=0, lt=1, gt=None, le=None), Note(documentation="a share")] = 0,
+    words: Annotated[list[str] | None, Note(min_length=0, max_length=2)] = None,
+    field: Annotated[int, Note(description="of pydantic", metadata=[Note(le=9)])] = 1,
+    inner: Annotated[int, Note(gt=3)] | None = None,
+) -> str:
+    """Say yes."""
+    return f"{ge}{part}{words}{field}{inner}"
+
+
+async def test_bounds_and_words_of_other_packages_hold() -> None:
+    told = bounded.spec.parameters["properties"]
+    assert told["ge"] == {"type": "integer", "minimum": 1, "description": "at least one"}
+    assert (told["part"]["exclusiveMaximum"], told["part"]["description"]) == (1.0, "a share")
+    assert (told["field"]["maximum"], told["field"]["description"]) == (9, "of pydantic")
+    assert told["inner"] == {"type": "integer", "exclusiveMinimum": 3}
+    assert await value_of(bounded, ge=1, words=["a"], inner=4) == "10['a']14"
+    for wrong in ({"ge": 0}, {"part": 1.0}, {"words": ["a"] * 3}, {"field": 10}, {"inner": 3}):
+        assert "wrong arguments" in (await refusal_of(bounded, **{"ge": 1, **wrong})).message
+
+
+def test_a_name_of_the_languages_own_is_refused_in_one_line() -> None:
+    def odd(__x: int) -> int:  # noqa: PYI063 - what is refused
+        return __x
+
+    with pytest.raises(InvalidInputError, match="name the parameter __x without underscores"):
+        tool(odd)
