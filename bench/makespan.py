@@ -38,7 +38,7 @@ from bench.streamed import MOVIE, PARALLELQA, PLANS, STREAMED, StreamedPlan
 
 from galerne.bus.connection import Bus, Message, connect
 from galerne.bus.server import NatsServer
-from galerne.core.given import given_tasks
+from galerne.core.written import given_tasks
 from galerne.messages.codec import encode
 from galerne.messages.ids import DEFAULT_TENANT
 from galerne.messages.plan import TaskSpec

@@ -9,7 +9,7 @@ import msgspec
 
 from galerne.core.asks import EVERY_EFFECT
 from galerne.core.budget import check_budget
-from galerne.core.given import check_planning, written_plan
+from galerne.core.written import check_planning, written_plan
 from galerne.errors import InvalidInputError, TooLargeError
 from galerne.messages.codec import encode
 from galerne.messages.facts import PRIORITIES, Priority

@@ -67,7 +67,7 @@ def planning() -> Parser:
 def planning_of(flags: argparse.Namespace) -> "dict[str, Any]":
     """The fields of an order that `planning` gives. Raises InvalidInputError."""
     from galerne.cli.files import json_file
-    from galerne.core.given import written_plan
+    from galerne.core.written import written_plan
     from galerne.errors import InvalidInputError
 
     output = None if flags.output is None else json_file(flags.output, "--output")

@@ -24,10 +24,11 @@ from galerne.client.purge import purge_job
 from galerne.core.asks import call_name
 from galerne.core.failure import failure
 from galerne.core.fold import fold
-from galerne.core.given import REVIEW, written_plan
+from galerne.core.given import REVIEW
 from galerne.core.open_question import OpenQuestion, Word, open_question
 from galerne.core.state import JobState
 from galerne.core.view import JobView, view
+from galerne.core.written import written_plan
 from galerne.errors import JobFailedError, NotFoundError, PermanentError, UnavailableError
 from galerne.messages.blobs import to_blob
 from galerne.messages.codec import encode

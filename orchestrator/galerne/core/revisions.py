@@ -24,6 +24,9 @@ from galerne.messages.plan import Failed
 STALLED: Final = 2
 """Revisions in a row without a success after which another one is not tried."""
 
+SAME: Final = 60
+"""Characters by which a reason is known to be one that was told before."""
+
 
 class Revise(msgspec.Struct, frozen=True):
     """The next revision's number, and the failures that it is to mend."""
@@ -113,13 +116,21 @@ def _why_not_again(state: JobState, job: JobSpec, last: int) -> str | None:
         return "what stands in the log as its next revision is none"
     end = state.plan_ends.get(last)
     if end is not None and end.gave_up is not None:
-        return f"it cannot be mended: {end.gave_up}"
+        return _given_up(state, end.gave_up)
     if last - 1 >= (job.revisions or 0):
         return f"the plan was revised {last - 1} times, which is the limit" if last > 1 else ""
     fruitless = [revision for revision in range(2, last + 1) if not _bore_fruit(state, revision)]
     if fruitless[-STALLED:] == list(range(last + 1 - STALLED, last + 1)) and last > STALLED:
         return f"the job has stalled: nothing of its last {STALLED} revisions succeeded"
     return None
+
+
+def _given_up(state: JobState, why: str) -> str:
+    """The planner's reason, where it is not the failure's own."""
+    failures = [state.failure(task) for task in open_failures(state)]
+    if any(failure and why[:SAME] in failure.message for failure in failures):
+        return "the planner knows no other way"
+    return f"it cannot be mended: {why}"
 
 
 def _bore_fruit(state: JobState, revision: int) -> bool:

@@ -4,7 +4,7 @@ from typing import Any
 
 from galerne.core.answers import check_answer
 from galerne.core.asks import check_verdict
-from galerne.core.given import given_tasks
+from galerne.core.written import given_tasks
 from galerne.messages.facts import Asked, Verdict
 
 

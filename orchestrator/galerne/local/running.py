@@ -14,10 +14,9 @@ from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import anyio
-import msgspec
 
 from galerne.agent import load_agents
-from galerne.core.given import written_plan
+from galerne.core.written import written_plan
 from galerne.errors import InvalidInputError, PermanentError
 from galerne.local.asking import OnAsk
 from galerne.local.blobs import MemoryBlobs
@@ -122,7 +121,7 @@ def _check(name: str, given: object, kind: Any, advice: str) -> None:
 
 def _tasks(plan: Plan | Sequence[TaskSpec | Mapping[str, Any]]) -> tuple[TaskSpec, ...]:
     """Raises InvalidInputError that names the task and what is wrong."""
-    return written_plan(msgspec.to_builtins(plan.tasks if isinstance(plan, Plan) else list(plan)))
+    return written_plan(plan.tasks if isinstance(plan, Plan) else list(plan))
 
 
 def _without_loop(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:

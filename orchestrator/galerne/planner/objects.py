@@ -2,12 +2,13 @@ r"""JSON objects out of a model's text, each the moment it closes.
 
 Text arrives in pieces of any size; every character is looked at once, so the result cannot
 depend on where the pieces end and the time is linear. Around and between objects anything may
-stand: prose, code fences, the brackets of an array. A document `{"tasks": […]}` is opened and
-its objects are given one by one.
+stand: prose, code fences, the brackets of an array. A document `{"tasks": […]}`, also within a
+`{"plan": {…}}`, is opened and its objects are given one by one.
 
     prose --"{"--> object --its "}"--> prose                 an object, or a broken one
                    object --"{" where none may stand--> object       broken, and begun anew
                    object --"tasks": [--> prose                      an envelope: dropped
+                   object --"plan": {--> object                      an envelope, and begun anew
                    object --64 kB or 64 levels--> skipping --its "}"--> prose    broken
 
 What cannot be read is reported with its text; only a broken one without any colon is taken for
@@ -24,7 +25,7 @@ import msgspec
 MAX_CHARACTERS: Final = 64 * 1024
 """Of one object: far more than any task, little enough to hold."""
 MAX_DEPTH: Final = 64
-ENVELOPES: Final = frozenset({"tasks", "plan"})
+ENVELOPES: Final = frozenset({"tasks", "plan", "steps"})
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NOT_JSON = re.compile(r"\\\\|\\([_'])|([\x00-\x1f])")
@@ -60,7 +61,7 @@ class ObjectScanner:
 
     def _begin(self) -> None:
         self._open: _Object | _Skipped | None = None
-        self._in_envelope = False
+        self._envelopes = 0
         self._discard = False
         self._previous = ""
         self._line_start = ""
@@ -124,9 +125,9 @@ class ObjectScanner:
     def _read_prose(self, character: str) -> None:
         if character == "{":
             self._open = _Object()
-            self._discard = self._in_envelope and self._previous == ":"
+            self._discard = self._envelopes > 0 and self._previous == ":"
         elif character == "}":
-            self._in_envelope = False
+            self._envelopes = max(self._envelopes - 1, 0)
         if not character.isspace():
             self._previous = character
 
@@ -139,7 +140,11 @@ class ObjectScanner:
                     _complete(opened.text, found)
                 self._open = None
             case _Event.ENVELOPE:
-                self._open, self._in_envelope, self._previous = None, True, "["
+                self._open, self._previous = None, "["
+                self._envelopes += 1
+            case _Event.ENVELOPE_OF_ONE:
+                self._open, self._discard = _Object(), False
+                self._envelopes += 1
             case _Event.BEGINS_ANEW:
                 _report(opened.text[:-1], "this object is not closed", found)
                 self._open, self._discard = _Object(), False
@@ -153,6 +158,7 @@ class _Event(Enum):
     GOES_ON = auto()
     CLOSED = auto()
     ENVELOPE = auto()
+    ENVELOPE_OF_ONE = auto()
     BEGINS_ANEW = auto()
     TOO_MUCH = auto()
 
@@ -198,6 +204,8 @@ class _Object:
             case "{":
                 if not self._value_may_follow():
                     return _Event.BEGINS_ANEW
+                if self._is_envelope():
+                    return _Event.ENVELOPE_OF_ONE
                 self.stack.append("{")
             case "[":
                 if self._is_envelope():

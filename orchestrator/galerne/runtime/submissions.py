@@ -12,7 +12,7 @@ import msgspec
 
 from galerne.core.asks import EVERY_EFFECT
 from galerne.core.budget import check_budget
-from galerne.core.given import check_planning
+from galerne.core.written import check_planning
 from galerne.errors import InvalidInputError
 from galerne.messages.facts import PRIORITIES, JobSpec
 from galerne.messages.ids import JobId, TenantId, check_id, job_id_of_key

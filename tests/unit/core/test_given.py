@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from galerne.core.given import given_tasks, written_plan
+from galerne.core.written import given_tasks, written_plan
 from galerne.errors import InvalidInputError
 from galerne.messages.facts import Asked, Decided, Verdict
 from galerne.messages.ids import TaskId
@@ -182,3 +182,22 @@ def test_the_failure_of_a_given_plans_task_is_revised_like_any() -> None:
     fact = done("1")
     told.tell(msgspec.structs.replace(fact, outcome=Failed("tool", "no")))
     assert told.ready("plan-2").failed == ("1",)
+
+
+def test_numbers_are_taken_for_the_ids_that_they_mean() -> None:
+    tasks = written_plan(
+        [
+            {"id": 1, "kind": "agent", "instruction": "Look."},
+            {"id": 2, "kind": "agent", "instruction": "Tell.", "needs": [1]},
+        ]
+    )
+    assert [(task.id, task.needs) for task in tasks] == [("1", ()), ("2", ("1",))]
+
+
+@pytest.mark.parametrize("levels", [700, 3_000, 100_000])
+def test_arguments_too_deep_for_every_reader_are_refused(levels: int) -> None:
+    deep: Any = 1
+    for _ in range(levels):
+        deep = {"a": deep}
+    with pytest.raises(InvalidInputError, match=r"levels deep|recursion depth"):
+        written_plan([{"id": "1", "kind": "tool", "tool": "echo", "args": {"x": deep}}])

@@ -169,6 +169,10 @@ def test_progress_in_between_is_no_stall() -> None:
             "task 2 failed: no route; it cannot be mended: the host is gone",
         ),
         (
+            [revised(0, gave_up="no route"), done("plan-2")],
+            "task 2 failed: no route; the planner knows no other way",
+        ),
+        (
             [failed("plan-2", "the model is silly")],
             "task 2 failed: no route; planning anew failed: the model is silly",
         ),

@@ -185,3 +185,12 @@ def test_nonsense_never_raises_and_pieces_do_not_matter(parts: list[str], at: li
     whole = scan(text)
     assert scan(*cut(text, at)) == whole
     assert scan(*text) == whole
+
+
+@given(st.lists(tasks, max_size=5), st.sampled_from(["tasks", "steps"]))
+def test_documents_in_a_document(all_tasks: list[dict[str, Any]], key: str) -> None:
+    document = {"goal": "so", "plan": {key: all_tasks, "why": {"a": 1}}, "note": {"b": 2}}
+    assert values(json.dumps(document)) == all_tasks
+    assert values(json.dumps({"plan": {"id": "1", "kind": "agent"}})) == [
+        {"id": "1", "kind": "agent"}
+    ]

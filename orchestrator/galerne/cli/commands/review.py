@@ -65,7 +65,8 @@ async def _say(flags: argparse.Namespace, job: "Job") -> "tuple[tuple[str, Any],
 
     from galerne.cli.files import json_file
     from galerne.cli.questions import me
-    from galerne.core.given import REVIEW, written_plan
+    from galerne.core.given import REVIEW
+    from galerne.core.written import written_plan
 
     if flags.deny:
         return ("denied", None), await job.deny(REVIEW[0], flags.why, by=me())

@@ -20,6 +20,11 @@ def answer_text(request: ChatRequest) -> str:
     return "\n".join((*lines, "", SIGNATURE))
 
 
+def without_signature(text: str) -> str:
+    """What an answer says, for a value of a schema."""
+    return text.removesuffix(SIGNATURE).rstrip()
+
+
 def _shown(part: Part) -> str:
     value = json_object(part.text)
     if value is None:

@@ -86,6 +86,15 @@ class _StreamOptions(msgspec.Struct):
     include_usage: bool = False
 
 
+class _Schema(msgspec.Struct):
+    schema: dict[str, Any] = {}
+
+
+class _Format(msgspec.Struct):
+    type: str
+    json_schema: _Schema | None = None
+
+
 class _Body(msgspec.Struct):
     model: str
     messages: list[_Message]
@@ -95,6 +104,7 @@ class _Body(msgspec.Struct):
     tool_choice: Literal["auto", "any", "required", "none"] | _Choice | None = None
     max_tokens: int | None = None
     temperature: float | None = None
+    response_format: _Format | None = None
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -149,12 +159,14 @@ def _request(wire: _Body) -> ChatRequest:
             choice = "none"
         case _:
             choice = "auto"
+    wanted = wire.response_format.json_schema if wire.response_format else None
     return ChatRequest(
         tuple(_message(message) for message in wire.messages),
         tools,
         choice,
         wire.max_tokens,
         wire.temperature,
+        output=wanted.schema if wanted else None,
     )
 
 

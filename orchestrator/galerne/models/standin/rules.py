@@ -3,9 +3,10 @@
 from typing import Any, cast
 
 from galerne.messages.chat import ChatRequest, ToolSchema
-from galerne.models.standin.answering import answer_text
+from galerne.models.standin.answering import answer_text, without_signature
 from galerne.models.standin.answers import Answer, CallTools, Say, ToolUse
 from galerne.models.standin.executing import execute, follow
+from galerne.models.standin.filling import filled
 from galerne.models.standin.in_words import natively, written
 from galerne.models.standin.planning import plan_lines
 from galerne.models.standin.prompts import role_of
@@ -16,13 +17,17 @@ def respond(request: ChatRequest) -> Answer:
 
     With `tool_choice` "any" a conversation that has no tool result yet gets a call, as a real
     server's grammar would force one: of the first tool, with the plainest arguments that fit. Tools
-    that are offered in words are called in words.
+    that are offered in words are called in words. A value of a schema is filled from the text.
     """
     native = natively(request)
-    if native is None:
-        return _respond(request)
-    answer = _respond(native)
-    return written(answer) if isinstance(answer, CallTools) else answer
+    answer = _respond(native or request)
+    match answer:
+        case CallTools() if native:
+            return written(answer)
+        case Say(text) if request.output is not None:
+            return Say(filled(request.output, without_signature(text)) or text)
+        case _:
+            return answer
 
 
 def _respond(request: ChatRequest) -> Answer:
