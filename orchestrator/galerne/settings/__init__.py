@@ -1,6 +1,7 @@
 """What a deployment may set: `sections` says what there is, `loading` reads it."""
 
 from galerne.settings.loading import DEFAULT_FILE, Overrides, load_settings, retry_policies
+from galerne.settings.openapi import AuthKind, OpenApiSettings
 from galerne.settings.python import PythonSettings, SandboxKind
 from galerne.settings.section import Section
 from galerne.settings.sections import (
@@ -21,6 +22,7 @@ from galerne.settings.sections import (
     WorkerSettings,
     without_login,
 )
+from galerne.settings.web import SearchKind, WebSettings
 
 __all__ = [
     "Settings",
@@ -29,21 +31,25 @@ __all__ = [
     "DEFAULT_FILE",
     "retry_policies",
     "without_login",
+    "AuthKind",
     "Backend",
     "BusSettings",
     "CoordinatorSettings",
     "KeyedSection",
     "ModelsSettings",
+    "OpenApiSettings",
     "PlanSettings",
     "PythonSettings",
     "RetentionSettings",
     "RoleSettings",
     "RungSettings",
     "SandboxKind",
+    "SearchKind",
     "Section",
     "TenantLimits",
     "TenantSettings",
     "ToolMode",
     "ToolSettings",
+    "WebSettings",
     "WorkerSettings",
 ]

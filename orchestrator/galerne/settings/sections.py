@@ -5,8 +5,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from galerne.settings.openapi import OpenApiSettings
 from galerne.settings.python import PythonSettings
 from galerne.settings.section import Section
+from galerne.settings.web import WebSettings
 
 _LOGIN = re.compile(r"^([a-z]+://)?.*@", re.IGNORECASE)
 _NEXT_URL = re.compile(r",(?=\s*[a-z]+://)", re.IGNORECASE)
@@ -225,7 +227,10 @@ class ToolSettings(Section, frozen=True):
     """Calls at once in one process."""
     heartbeat: float = 0.5
     """Seconds between `working` replies; a caller gives a silent worker up after three."""
+    openapi: dict[str, OpenApiSettings] = msgspec.field(default_factory=dict)
+    """Name → service that an OpenAPI document describes."""
     python: PythonSettings = PythonSettings()
+    web: WebSettings = WebSettings()
 
 
 class PlanSettings(Section, frozen=True):
