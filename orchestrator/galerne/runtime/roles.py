@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal
 
 import anyio
+import anyio.to_thread
 import structlog
 
 from galerne.agent import load_agents
@@ -74,7 +75,8 @@ async def _serve(
         case "coordinator":
             await Coordinator(bus, me, settings, time.time).run(stop, started)
         case "tools":
-            tools = load_tools(settings.tools)
+            # In a thread: some read a document over HTTP, and the bus must not wait for them.
+            tools = await anyio.to_thread.run_sync(load_tools, settings.tools)
             async with _spool(bus, me, settings) as spool:
                 host = ToolHost(bus, me, tools, spool, settings, time.time)
                 await host.run(stop, started)
