@@ -1,4 +1,4 @@
-"""The one folder that file tools may read, and how nothing outside it is ever opened.
+"""The one folder of the file tools, and how nothing outside it is ever opened.
 
 A path from a model is cut into parts; an absolute path, `..` and NUL are refused. The rest is
 resolved, links included, and must lie inside the root. Then the *resolved* path is opened one
@@ -74,6 +74,26 @@ class Root:
             with file:
                 yield file
 
+    @contextmanager
+    def place(self, path: str, kept: frozenset[str]) -> Generator[tuple[int, str]]:
+        """A descriptor of the folder in which a file is to be written, and its name there.
+
+        Missing folders are made; nothing is that is named in `kept` (in lower case), or lies in
+        such a folder. Trouble in the body is a ToolError too.
+        """
+        parts = _split(path)
+        with self._explained(parts, "written"):
+            *above, name = resolved = self._resolve(parts) or (".",)
+            if kept.intersection(part.lower() for part in resolved):
+                raise ToolError(f"{_shown(parts)} may not be written: it is kept as it is")
+            if name == "." or path.endswith("/"):
+                raise ToolError(f"{_shown(parts)} is a folder; give the path of a file")
+            folder = self._open_folder(tuple(above), make=True)
+            try:
+                yield folder, name
+            finally:
+                os.close(folder)
+
     def walk(self, path: str, named: frozenset[str] = frozenset()) -> Iterator[Found]:
         """Every regular file under `path` (or that file itself), in the order of the path's parts.
 
@@ -120,13 +140,16 @@ class Root:
             real = os.path.realpath(Path(self._folder, *parts))
             return PurePath(real).relative_to(self._folder).parts
         except ValueError as error:
-            raise ToolError(f"{_shown(parts)} leads out of the folder that may be read") from error
+            raise ToolError(f"{_shown(parts)} leads out of the root folder") from error
 
-    def _open_folder(self, parts: Parts) -> int:
+    def _open_folder(self, parts: Parts, *, make: bool = False) -> int:
         """A descriptor of the folder, reached without following any link."""
         folder = os.open(self._folder, _FOLDER)
         for part in parts:
             try:
+                if make:
+                    with suppress(FileExistsError):
+                        os.mkdir(part, dir_fd=folder)
                 inner = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
             finally:
                 os.close(folder)
@@ -134,17 +157,17 @@ class Root:
         return folder
 
     @contextmanager
-    def _explained(self, parts: Parts) -> Generator[None]:
-        """The one place that maps the system's errors to ours."""
+    def _explained(self, parts: Parts, what: str = "read") -> Generator[None]:
+        """The one place that maps the system's errors to ours; `what` is not to be had."""
         try:
             yield
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ToolError(self._missing(parts)) from error
         except PermissionError as error:
-            raise ToolError(f"{_shown(parts)} may not be read: permission denied") from error
+            raise ToolError(f"{_shown(parts)} may not be {what}: permission denied") from error
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise ToolError(f"{_shown(parts)} cannot be read: {reason}") from error
+            raise ToolError(f"{_shown(parts)} cannot be {what}: {reason}") from error
 
     def _missing(self, parts: Parts) -> str:
         """What exists nearby: like-named things in the deepest folder of the path that exists."""

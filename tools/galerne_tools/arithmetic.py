@@ -71,7 +71,7 @@ class Number(msgspec.Struct, frozen=True):
     exact: bool = True
 
 
-@tool
+@tool(effect="pure")
 async def calculate(expression: Annotated[str, msgspec.Meta(min_length=1)]) -> Calculation:
     """Calculate an arithmetic expression exactly.
 

@@ -7,7 +7,6 @@ that of the path's parts. How escapes from the root are prevented is in `_root.p
 
 import codecs
 import fnmatch
-from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 from typing import Annotated, BinaryIO
@@ -18,23 +17,22 @@ from galerne.errors import ToolError
 from galerne.settings import ToolSettings
 from galerne.tools import AnyTool, tool
 from galerne_tools._root import Root, check_wanted, is_binary
+from galerne_tools._search import Line, find_of, lines_with
 
 MAX_LISTED = 1000
 """Paths in one list: about 10,000 tokens, a third of what a 7B model can read."""
 MAX_READ = 40_000
 """Bytes of text in one `read_file`: about 12,000 tokens."""
-MAX_LINE = 240
-"""Bytes of a line that a match of `search_files` shows."""
-
-_PIECE = 64 * 1024
 
 
-class Match(msgspec.Struct, frozen=True):
-    """A line that has the text; lines count from 1."""
+class Match(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line that has what was looked for; lines count from 1. `before`, `after`: its context."""
 
     path: str
     line: int
     text: str
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
 
 class FileTools:
@@ -87,28 +85,32 @@ class FileTools:
         path: str = ".",
         pattern: Annotated[str, msgspec.Meta(max_length=200)] = "*",
         max_matches: Annotated[int, msgspec.Meta(ge=1, le=500)] = 50,
+        regex: bool = False,  # noqa: FBT001, FBT002 - a model gives arguments by name
+        ignore_case: bool = False,  # noqa: FBT001, FBT002 - as above
+        context: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0,
     ) -> list[Match]:
-        """Find the lines that contain a text, in all text files of a folder and its subfolders.
+        r"""Find the lines that contain a text, in all text files of a folder and its subfolders.
 
         Files that cannot be read are left out.
 
         Args:
-            text: What to look for, exactly as it is written: no patterns, case matters.
+            text: What to look for, as it is written, or a regular expression with regex.
             path: A folder or one file, from the root folder.
             pattern: Which files, such as *.py.
             max_matches: Stop after so many lines.
+            regex: Whether text is a regular expression (RE2), such as ^def \w+.
+            ignore_case: Whether A and a are the same.
+            context: How many lines before and after each match to give, too.
         """
-        if "\n" in text:
-            raise ToolError("search_files looks inside single lines: give one line of text")
+        find = find_of(text, regex=regex, ignore_case=ignore_case)
         wanted = Pattern(pattern)
-        needle = text.encode("utf-8", "replace")
         matches: list[Match] = []
         for found in self._root.walk(path, wanted.literals):
             if not wanted.matches(found.inside):
                 continue
             with suppress(OSError, ToolError), found.open() as file:
-                lines = islice(_lines_with(needle, file), max_matches - len(matches))
-                matches += [Match(found.path, number, line) for number, line in lines]
+                lines = islice(lines_with(find, file, context), max_matches - len(matches))
+                matches += [_match(found.path, line) for line in lines]
             if len(matches) == max_matches:
                 break
         return matches
@@ -125,7 +127,8 @@ class FileTools:
 def tools(settings: ToolSettings) -> list[AnyTool]:
     """The file tools over `settings.root`. Raises InvalidSettingsError if it is not a folder."""
     files = FileTools(Root(settings.root))
-    return [tool(files.list_files), tool(files.read_file), tool(files.search_files)]
+    pure = tool(effect="pure")
+    return [pure(files.list_files), pure(files.read_file), pure(files.search_files)]
 
 
 class Pattern:
@@ -201,33 +204,5 @@ def _cut_line(piece: bytes, number: int) -> str:
     return f"{text}\n[{note}; read on with start_line={number + 1}]"
 
 
-def _lines_with(needle: bytes, file: BinaryIO) -> Iterator[tuple[int, str]]:
-    """Number and text of each line that has the needle; none for a binary file.
-
-    A line of any length is searched in pieces that overlap, and given once.
-    """
-    if is_binary(file):
-        return
-    number, given, tail = 1, 0, b""
-    while piece := file.readline(_PIECE):
-        check_wanted()
-        window = tail + piece
-        at = window.find(needle)
-        if at >= 0 and given != number:
-            given = number
-            yield number, _around(window, at, len(needle))
-        if piece.endswith(b"\n"):
-            number, tail = number + 1, b""
-        else:
-            tail = window[-len(needle) :]
-
-
-def _around(line: bytes, at: int, length: int) -> str:
-    """The line, or, if it is long, what stands around the match."""
-    line = line.rstrip(b"\r\n")
-    if len(line) <= MAX_LINE:
-        return line.decode("utf-8", "replace")
-    start = max(0, at - MAX_LINE // 3)
-    end = max(at + length, start + MAX_LINE)
-    cut = line[start:end].decode("utf-8", "ignore")
-    return f"{'…' if start else ''}{cut}{'…' if end < len(line) else ''}"
+def _match(path: str, line: Line) -> Match:
+    return Match(path, line.number, line.text, tuple(line.before), tuple(line.after))

@@ -50,7 +50,7 @@ class TextTools:
 
 def tools(settings: ToolSettings) -> list[AnyTool]:
     """The text tools over `settings.root`. Raises InvalidSettingsError if it is not a folder."""
-    return [tool(TextTools(Root(settings.root)).text_stats)]
+    return [tool(effect="pure")(TextTools(Root(settings.root)).text_stats)]
 
 
 def measure(path: str, pieces: Iterable[bytes]) -> TextStats:

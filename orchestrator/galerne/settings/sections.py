@@ -223,6 +223,8 @@ class ToolSettings(Section, frozen=True):
 
     root: str = "."
     """Folder that the file tools may read; everything outside is refused."""
+    write: bool = False
+    """Whether models may write and edit files there (`write_file`, `edit_file`)."""
     concurrency: int = 16
     """Calls at once in one process."""
     heartbeat: float = 0.5

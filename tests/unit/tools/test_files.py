@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from galerne.errors import ToolError
 from galerne.settings import ToolSettings
 from galerne.tools import AnyTool
-from galerne_tools import files
+from galerne_tools import _search
 from galerne_tools._root import Root
-from galerne_tools.files import MAX_LINE, MAX_LISTED, MAX_READ, FileTools, Pattern, tools
+from galerne_tools._search import MAX_LINE
+from galerne_tools.files import MAX_LISTED, MAX_READ, FileTools, Pattern, tools
 from unit.tools.calls import refusal_of, value_of
 
 pytestmark = pytest.mark.anyio
@@ -69,6 +70,9 @@ def test_the_schemas_are_what_models_are_told(named: dict[str, AnyTool]) -> None
                 "path": ("string", "."),
                 "pattern": ("string", "*"),
                 "max_matches": ("integer", 50),
+                "regex": ("boolean", False),
+                "ignore_case": ("boolean", False),
+                "context": ("integer", 0),
             },
             ["text"],
         ),
@@ -299,7 +303,7 @@ async def test_a_search_for_nothing_or_for_lines_is_refused(named: dict[str, Any
 async def test_a_match_is_found_wherever_a_long_line_is_cut(
     root: Path, named: dict[str, AnyTool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_PIECE", 16)
+    monkeypatch.setattr(_search, "_PIECE", 16)
     for at in range(40):
         (root / "line.txt").write_text(f"first\n{'x' * at}needle{'y' * 50} needle\nneedle\n")
         found = await value_of(named["search_files"], text="needle", path="line.txt")
@@ -341,3 +345,56 @@ def test_a_pattern_made_to_be_slow_is_not() -> None:
 def test_a_pattern_error_is_for_the_model(root: Path) -> None:
     with pytest.raises(ToolError):
         FileTools(Root(str(root))).list_files(pattern="{a,b}")
+
+
+PATTERNS: dict[str, tuple[dict[str, Any], list[tuple[str, int]]]] = {
+    "a pattern": ({"text": r"^a? ?st..m,", "regex": True}, [("docs/deep/er/note.md", 1)]),
+    "at the end, before a carriage return": (
+        {"text": r"storm$", "regex": True, "path": "docs/deep"},
+        [("docs/deep/er/note.md", 1)],
+    ),
+    "in any case": (
+        {"text": "STORM", "ignore_case": True, "path": "docs/guide.md"},
+        [("docs/guide.md", 1), ("docs/guide.md", 2)],
+    ),
+    "dots as they are written": ({"text": "st.rm", "ignore_case": True}, []),
+}
+
+
+@pytest.mark.parametrize("case", PATTERNS)
+async def test_lines_are_found_by_pattern_and_in_any_case(
+    named: dict[str, AnyTool], case: str
+) -> None:
+    arguments, expected = PATTERNS[case]
+    found = await value_of(named["search_files"], **arguments)
+    assert [(one["path"], one["line"]) for one in found] == expected
+
+
+async def test_a_match_comes_with_the_lines_around_it(
+    root: Path, named: dict[str, AnyTool]
+) -> None:
+    (root / "c.txt").write_text("1\n2 x\n3\n4\n5 x\n6 x\n")
+    found = await value_of(named["search_files"], text="x", path="c.txt", context=2)
+    around = [
+        (one["line"], list(one.get("before", ())), list(one.get("after", ()))) for one in found
+    ]
+    assert around == [
+        (2, ["1"], ["3", "4"]),
+        (5, ["3", "4"], ["6 x"]),
+        (6, ["4", "5 x"], []),
+    ]
+
+
+@pytest.mark.parametrize("pattern", ["(", r"(?=a)b", r"(a)\1", "*", "a{1,5000}"])
+async def test_what_is_no_pattern_is_said_in_one_line(
+    named: dict[str, AnyTool], pattern: str
+) -> None:
+    refused = await refusal_of(named["search_files"], text=pattern, regex=True)
+    assert "no pattern that can be used" in refused.message
+
+
+async def test_no_pattern_takes_long(root: Path, named: dict[str, AnyTool]) -> None:
+    (root / "long.txt").write_text("a" * 300_000 + "b\n")
+    for pattern in (r"(a+)+$", r"(a|aa)*c", r"(.*a){12}c", r"(\w+\s?)+!"):
+        arguments = {"text": pattern, "regex": True, "path": "long.txt"}
+        assert await value_of(named["search_files"], **arguments) == []
