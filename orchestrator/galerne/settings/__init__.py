@@ -1,5 +1,6 @@
 """What a deployment may set: `sections` says what there is, `loading` reads it."""
 
+from galerne.settings.data import DataSettings
 from galerne.settings.loading import DEFAULT_FILE, Overrides, load_settings, retry_policies
 from galerne.settings.openapi import AuthKind, OpenApiSettings
 from galerne.settings.python import PythonSettings, SandboxKind
@@ -35,6 +36,7 @@ __all__ = [
     "Backend",
     "BusSettings",
     "CoordinatorSettings",
+    "DataSettings",
     "KeyedSection",
     "ModelsSettings",
     "OpenApiSettings",

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from galerne.settings.data import DataSettings
 from galerne.settings.openapi import OpenApiSettings
 from galerne.settings.python import PythonSettings
 from galerne.settings.section import Section
@@ -229,6 +230,7 @@ class ToolSettings(Section, frozen=True):
     """Calls at once in one process."""
     heartbeat: float = 0.5
     """Seconds between `working` replies; a caller gives a silent worker up after three."""
+    data: DataSettings = DataSettings()
     openapi: dict[str, OpenApiSettings] = msgspec.field(default_factory=dict)
     """Name → service that an OpenAPI document describes."""
     python: PythonSettings = PythonSettings()

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from galerne.settings import OpenApiSettings, PythonSettings, ToolSettings, WebSettings
+from galerne.settings import (
+    DataSettings,
+    OpenApiSettings,
+    PythonSettings,
+    ToolSettings,
+    WebSettings,
+)
 from galerne.tools import AnyTool, load_tools
 from galerne.tools.checking import look_over
 
@@ -20,6 +26,7 @@ def everything(tmp_path: Path) -> dict[str, AnyTool]:
     settings = ToolSettings(
         root=str(tmp_path),
         write=True,
+        data=DataSettings(enabled=True),
         python=PythonSettings(enabled=True),
         web=WebSettings(fetch=True, search="searxng", search_url="http://127.0.0.1:9"),
         openapi={"api": OpenApiSettings(spec=str(document), base="http://127.0.0.1:9")},
@@ -37,10 +44,15 @@ def test_all_of_them_are_looked_over(everything: dict[str, AnyTool]) -> None:
     assert effects == {
         "api_look": "pure",
         "calculate": "pure",
+        "date_add": "pure",
+        "date_diff": "pure",
+        "date_info": "pure",
+        "describe_data": "pure",
         "edit_file": "once",
         "fetch_page": "pure",
         "list_files": "pure",
         "python": "pure",
+        "query_data": "pure",
         "read_file": "pure",
         "search_files": "pure",
         "search_web": "pure",
