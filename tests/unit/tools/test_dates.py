@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galerne.errors import ToolError
+from galerne.messages.tools import ToolResult
 from galerne.testing import FakeClock, call_tool
 from galerne_tools.dates import date_add, date_diff, date_info
 from unit.tools import calls
@@ -42,10 +43,11 @@ async def test_what_is_told_of_a_date() -> None:
 
 async def test_now_is_the_clock_of_the_call() -> None:
     clock = FakeClock(datetime(2024, 2, 28, 23, 30, tzinfo=UTC).timestamp())
-    values = [
-        (await call_tool(date_info, {"when": when, "zone": zone}, clock=clock)).value["value"]  # type: ignore[union-attr]
-        for when, zone in (("now", "UTC"), ("today", "UTC"), ("Today", "Europe/Paris"))
-    ]
+    values: list[Any] = []
+    for when, zone in (("now", "UTC"), ("today", "UTC"), ("Today", "Europe/Paris")):
+        outcome = await call_tool(date_info, {"when": when, "zone": zone}, clock=clock)
+        assert isinstance(outcome, ToolResult)
+        values.append(outcome.value["value"])
     assert values == ["2024-02-28T23:30:00+00:00", "2024-02-28", "2024-02-29"]
 
 
