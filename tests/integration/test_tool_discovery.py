@@ -281,6 +281,38 @@ async def test_a_tool_that_vanished_is_told_before_any_timeout(
         assert (await fleet.end("job")).result == {"1": "pong"}
 
 
+async def test_a_task_that_may_use_any_tool_waits_for_the_only_worker_to_restart(
+    settings: Settings,
+) -> None:
+    """A model that is asked without its tools would guess."""
+    begin = anyio.Event()
+
+    async def asking(context: TaskContext) -> Any:
+        await begin.wait()
+        while context.attempt == 1:  # until it is missed
+            await context.tools()
+            await anyio.sleep(0.05)
+        return [one.name for one in await context.tools()]
+
+    async with fleet_on(settings) as fleet:
+        await fleet.coordinator()
+        await fleet.planner(planning(task("1")))
+        await fleet.worker(asking)
+        only = await fleet.tools(ping)
+        await fleet.submit("job")
+        await until(partial(fleet.claims, "job", "1"), "the task is taken")
+        await only.kill()
+        begin.set()
+
+        async def given_back() -> str | None:
+            claims = await fleet.claims("job", "1")
+            return next((one.note for one in claims if one.note), None)
+
+        assert "no tool worker is there" in await until(given_back, "the task is given back")
+        await fleet.tools(ping)
+        assert (await fleet.end("job")).result == {"1": ["ping"]}
+
+
 async def test_a_client_is_told_of_the_newest_versions_and_of_the_workers(
     server: NatsServer, settings: Settings
 ) -> None:

@@ -76,7 +76,7 @@ _MOVES = 6
 def job_tree(view: JobView, *, height: int | None = None, result: bool = False) -> RenderableType:
     """The whole tree. `height` lines at most (None: no limit); with `result` what came of it."""
     tasks = condensed(view.tasks)
-    failed = [task for task in tasks if task.error and task.status != "dropped"]
+    failed = [task for task in tasks if _has_fault(task)]
     doubtful = {ask.task for ask in view.asks if ask.what == "doubt"}
     lines: list[RenderableType] = [Text(one_line(view.goal) or view.id, style="bold", **_ONE_LINE)]
     if height is None:
@@ -195,7 +195,14 @@ def _folded(tasks: Sequence[TaskView]) -> Text:
     return Text(f"… and {len(tasks)} more: {parts}", style="dim", **_ONE_LINE)
 
 
+def _has_fault(task: TaskView) -> bool:
+    return bool(task.again or (task.error and task.status != "dropped"))
+
+
 def _error(task: TaskView, **layout: Any) -> Text:
+    if task.again:
+        text = f"↻ {one_line(task.id, 64)} is tried again: {one_line(task.again)}"
+        return Text(text, style="yellow", **layout)
     text = f"✗ {one_line(task.id, 64)}: {one_line(task.error or '')}"
     return Text(text, style="red", **layout)
 

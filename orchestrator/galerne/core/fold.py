@@ -6,6 +6,7 @@ says which counts.
 """
 
 from galerne.core import index
+from galerne.core.asks import PARKED
 from galerne.core.state import JobState, TaskTimes, place
 from galerne.errors import BudgetExhaustedError
 from galerne.messages.facts import (
@@ -93,6 +94,10 @@ def _fold_claimed(state: JobState, fact: Claimed, task: TaskId, at: float) -> No
     had = state.claims.get(task)
     if had is None or _rank(had) < _rank(fact):
         state.claims[task] = fact
+    if fact.until <= 0 and fact.note and not fact.note.startswith(PARKED):
+        last = state.given_back.get(task)
+        if last is None or _rank(last) < _rank(fact):
+            state.given_back[task] = fact
     times = _times(state, task)
     times.claimed = _earlier(times.claimed, at)
 

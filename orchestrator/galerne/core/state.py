@@ -62,6 +62,8 @@ class JobState(msgspec.Struct):
     """The ends of nested plans, by the task that each is for."""
     ready: dict[TaskId, Ready] = {}
     claims: dict[TaskId, Claimed] = {}
+    given_back: dict[TaskId, Claimed] = {}
+    """The last claim of a task that ended with a fault, and why it did."""
     steps: dict[tuple[TaskId, int], Step] = {}
     moves: dict[tuple[TaskId, int], Moved] = {}
     done: dict[TaskId, Done] = {}

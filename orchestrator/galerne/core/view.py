@@ -34,7 +34,8 @@ class TaskView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     `resumed` says after how many answers of people it was queued again; the attempts that those
     questions ended are in `attempt`, and nothing was wrong with them. `moves` are the models that
     it went on to, in order. `parent` is the task that it is a part of, and `stands_for` is what
-    it has replaced. `progress` is what the tool that it waits for says of itself, where that was
+    it has replaced. `again` is why its last attempt ended, while another one runs or is due.
+    `progress` is what the tool that it waits for says of itself, where that was
     heard live.
     """
 
@@ -57,6 +58,7 @@ class TaskView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     notices: tuple[str, ...] = ()
     """What its models' turns said of themselves, each once: that a prompt was not read whole."""
     progress: str = ""
+    again: str | None = None
 
 
 class JobView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -164,10 +166,12 @@ def _task(
     started = times.claimed
     finished = times.done if times.done is not None else until
     outcome = done.outcome if done else None
+    status = _status(state, task)
+    given_back = state.given_back.get(task) if status in {"ready", "running"} else None
     return TaskView(
         id=task,
         kind=spec.kind,
-        status=_status(state, task),
+        status=status,
         instruction=spec.instruction,
         needs=() if spec.kind == "answer" else spec.needs,
         tool=spec.tool,
@@ -182,6 +186,7 @@ def _task(
         parent=state.owner.get(task),
         stands_for=spec.replaces,
         notices=tuple(by_task.notices.get(task, ())),
+        again=given_back.note if given_back else None,
     )
 
 

@@ -26,7 +26,7 @@ from galerne.runtime.moves import Moves
 from galerne.runtime.places import Place
 from galerne.runtime.questions import Questions
 from galerne.runtime.services import Services
-from galerne.runtime.tool_directory import nobody_serves
+from galerne.runtime.tool_directory import NO_WORKER, nobody_serves
 from galerne.runtime.tool_step import ToolSteps
 
 
@@ -104,6 +104,9 @@ class Attempt:
     async def tools(self) -> Sequence[ToolSpec]:
         specs = await self._services.directory.settled()
         allowed = self.ready.job_tools
+        any_tool = self.ready.task.tools is None and allowed is None
+        if any_tool and self._services.directory.lost_all():
+            raise UnavailableError(NO_WORKER)  # a model that has no tools answers by guessing
         for name in self.ready.task.tools or ():  # served when it was planned: it will come back
             if allowed is not None and name not in allowed:
                 continue

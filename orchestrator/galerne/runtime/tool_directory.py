@@ -51,6 +51,7 @@ class ToolDirectory:
         self._asked: dict[str, float] = {}
         """Strangers by name, and when they were asked what they serve."""
         self._empty_since: float | None = anyio.current_time()
+        self._had_some = False
         self._changed = anyio.Event()
 
     async def start(self) -> None:
@@ -97,7 +98,7 @@ class ToolDirectory:
         if self._heard.expire(now):
             self._renew()
         if self._heard:
-            self._empty_since = None
+            self._empty_since, self._had_some = None, True
         elif self._empty_since is None:
             self._empty_since = now
         return self._offers
@@ -123,6 +124,10 @@ class ToolDirectory:
             with anyio.move_on_after(left):
                 await self._changed.wait()
         return specs
+
+    def lost_all(self) -> bool:
+        """Whether there were tools before, and now there is not a single one."""
+        return not self.specs() and self._had_some
 
     async def find(self, name: str, patience: float = PATIENCE) -> ToolSpec | None:
         """A tool by name, waiting a little for a worker that restarts."""
@@ -170,6 +175,9 @@ def _judged(said: ToolsPresent) -> _Known:
         by = said.worker[:64]
         log.warning("a tool that is announced cannot be called", by=by, tool=name, why=why)
     return _Known(said.tools, kept)
+
+
+NO_WORKER = "no tool worker is there any more: start one with `galerne worker tools`"
 
 
 def nobody_serves(tool: str) -> str:

@@ -90,6 +90,15 @@ def test_an_error_is_shown_with_its_task_and_for_the_job(status: str) -> None:
     assert text.endswith("task 1 failed: no such file")
 
 
+def test_why_a_task_is_tried_again_stands_under_the_tree() -> None:
+    why = "no worker serves tool frobnicate: start one with `galerne worker tools`"
+    waiting = task("1", "running", attempt=7, again=why)
+    view = JobView(id="j-1", tenant="default", status="running", tasks=(waiting,))
+    whole = " ".join(" ".join(drawn(view)).split())
+    assert f"↻ 1 is tried again: {why}" in whole
+    assert any("↻ 1 is tried again: no worker" in line for line in drawn(view, height=24))
+
+
 def test_what_a_model_did_not_read_stands_under_the_tree() -> None:
     notice = "the server read only 4,096 of at least 9,000 tokens\x1b[2J"
     view = JobView(

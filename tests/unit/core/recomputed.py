@@ -53,6 +53,7 @@ def recomputed(log: Sequence[Stored]) -> JobState:
             lambda one: (one.resume, one.lane, one.priority),
         ),
         claims=_last_claims(facts_of(log, Claimed)),
+        given_back=_last_claims([one for one in facts_of(log, Claimed) if _tells_a_fault(one)]),
         steps={(one.task, one.n): one for one in steps},
         moves={(one.task, one.n): one for one in facts_of(log, Moved)},
         done={one.task: one for one in facts_of(log, Done)},
@@ -171,6 +172,10 @@ def _last_claims(found: list[Claimed]) -> dict[TaskId, Claimed]:
     ordered = sorted(found, key=lambda one: (one.by, one.note or ""))
     ordered.sort(key=lambda one: (one.attempt, one.until == 0, one.until))
     return {one.task: one for one in ordered}
+
+
+def _tells_a_fault(claim: Claimed) -> bool:
+    return claim.until <= 0 and bool(claim.note) and "waits for a person's" not in str(claim.note)
 
 
 def _times(log: Sequence[Stored]) -> dict[TaskId, TaskTimes]:
