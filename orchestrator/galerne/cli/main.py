@@ -17,6 +17,7 @@ from galerne.cli.commands import (
     export,
     fetch,
     jobs,
+    mcp,
     models,
     plan,
     purge,
@@ -59,6 +60,7 @@ _COMMANDS: tuple[Callable[[Subparsers], None], ...] = (
     doctor.add,
     tools.add,
     worker.add,
+    mcp.add,
     stand_in.add,
 )
 _QUICKSTART = """\
