@@ -38,7 +38,7 @@ from galerne.runtime.tool_directory import ToolDirectory
 from galerne.runtime.tool_host import ToolHost
 from galerne.runtime.worker import Worker
 from galerne.settings import Settings
-from galerne.tools import load_tools
+from galerne.tools import load_tools, with_sources
 
 log = get_logger("galerne.runtime")
 
@@ -76,8 +76,11 @@ async def _serve(
             await Coordinator(bus, me, settings, time.time).run(stop, started)
         case "tools":
             # In a thread: some read a document over HTTP, and the bus must not wait for them.
-            tools = await anyio.to_thread.run_sync(load_tools, settings.tools)
-            async with _spool(bus, me, settings) as spool:
+            own = await anyio.to_thread.run_sync(load_tools, settings.tools)
+            async with (
+                with_sources(own, settings.tools) as tools,
+                _spool(bus, me, settings) as spool,
+            ):
                 host = ToolHost(bus, me, tools, spool, settings, time.time)
                 await host.run(stop, started)
         case "planner" | "executor":

@@ -2,6 +2,7 @@
 
 from galerne.settings.data import DataSettings
 from galerne.settings.loading import DEFAULT_FILE, Overrides, load_settings, retry_policies
+from galerne.settings.mcp import EffectWord, McpSettings
 from galerne.settings.openapi import AuthKind, OpenApiSettings
 from galerne.settings.python import PythonSettings, SandboxKind
 from galerne.settings.section import Section
@@ -37,7 +38,9 @@ __all__ = [
     "BusSettings",
     "CoordinatorSettings",
     "DataSettings",
+    "EffectWord",
     "KeyedSection",
+    "McpSettings",
     "ModelsSettings",
     "OpenApiSettings",
     "PlanSettings",

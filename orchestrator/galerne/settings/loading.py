@@ -181,6 +181,8 @@ def _convert(tables: Overrides, source: str, *, strict: bool) -> Settings:
     _check_limits(settings.tenants, source)
     for name, rung in settings.models.rungs.items():
         _check_section(rung, f"models.rungs.{name}", source)
+    for name, server in settings.tools.mcp.items():
+        _check_section(server, f"tools.mcp.{name}", source)
     for name, service in settings.tools.openapi.items():
         _check_section(service, f"tools.openapi.{name}", source)
     try:

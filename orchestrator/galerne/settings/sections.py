@@ -6,6 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from galerne.settings.data import DataSettings
+from galerne.settings.mcp import McpSettings
 from galerne.settings.openapi import OpenApiSettings
 from galerne.settings.python import PythonSettings
 from galerne.settings.section import Section
@@ -231,6 +232,8 @@ class ToolSettings(Section, frozen=True):
     heartbeat: float = 0.5
     """Seconds between `working` replies; a caller gives a silent worker up after three."""
     data: DataSettings = DataSettings()
+    mcp: dict[str, McpSettings] = msgspec.field(default_factory=dict)
+    """Name → MCP server whose tools are served."""
     openapi: dict[str, OpenApiSettings] = msgspec.field(default_factory=dict)
     """Name → service that an OpenAPI document describes."""
     python: PythonSettings = PythonSettings()

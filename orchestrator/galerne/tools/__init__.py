@@ -11,6 +11,7 @@ from galerne.tools.calling import MAX_RESULT, invoke
 from galerne.tools.context import BlobFile, BlobStore, Progress, ToolContext
 from galerne.tools.contract import AnyTool, Tool, tool
 from galerne.tools.loading import find_tools, load_tools
+from galerne.tools.sources import with_sources
 
 __all__ = [
     "tool",
@@ -25,4 +26,5 @@ __all__ = [
     "MAX_RESULT",
     "find_tools",
     "load_tools",
+    "with_sources",
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from galerne.cli import options
 from galerne.cli.parsing import Subparsers, positive
-from galerne.errors import UnavailableError
+from galerne.errors import InvalidInputError, UnavailableError
 
 if TYPE_CHECKING:
     from galerne.cli.runner import Stopping
@@ -28,6 +28,13 @@ def add(commands: Subparsers) -> None:
     parser.add_argument(
         "--concurrency", type=positive, metavar="N", help="tasks, or tool calls, at once"
     )
+    parser.add_argument(
+        "--mcp",
+        action="append",
+        default=[],
+        metavar="SERVER",
+        help="for tools: serve those of an MCP server too, a command or URL; repeatable",
+    )
     parser.add_argument("--parent", type=positive, help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
@@ -37,13 +44,24 @@ def run(flags: argparse.Namespace) -> int:
     from galerne.faults import arm_from
 
     arm_from(os.environ)
-    settings = options.settings_of(flags)
+    settings = _settings(flags)
     if flags.role in {"planner", "executor"} and not getattr(settings, flags.role).endpoint:
         raise UnavailableError(
             f"no model endpoint for the {flags.role}: give --{flags.role}-endpoint URL or set"
             f" GALERNE_{flags.role.upper()}_ENDPOINT (`galerne stand-in` starts one without an LLM)"
         )
     return run_service(partial(_work, flags, settings))
+
+
+def _settings(flags: argparse.Namespace) -> "Settings":
+    settings = options.settings_of(flags)
+    if not flags.mcp:
+        return settings
+    from galerne.cli.mcp_flags import with_mcp
+
+    if flags.role != "tools":
+        raise InvalidInputError("--mcp is for `galerne worker tools` alone; leave it out")
+    return with_mcp(settings, flags.mcp)
 
 
 async def _work(flags: argparse.Namespace, settings: "Settings", stopping: "Stopping") -> int:

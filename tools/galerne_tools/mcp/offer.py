@@ -1,0 +1,188 @@
+"""The tools of all MCP servers of the settings, while a tool worker runs."""
+
+import os
+import random
+import re
+import shlex
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.abc
+
+from galerne.errors import InvalidSettingsError
+from galerne.logs import get_logger
+from galerne.messages.tools import Effect
+from galerne.settings import McpSettings, ToolSettings
+from galerne.tools import AnyTool, ToolContext
+from galerne.tools.by_schema import OfArguments
+from galerne_tools.mcp.content import read_result
+from galerne_tools.mcp.described import Names, described_tools
+from galerne_tools.secrets import read_secret
+
+if TYPE_CHECKING:
+    from mcp_types import Tool
+
+    from galerne_tools.mcp.server import Listed, McpServer, Opens
+
+log = get_logger("galerne.tools.mcp")
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+
+@asynccontextmanager
+async def open_tools(
+    settings: ToolSettings, taken: Collection[str]
+) -> AsyncGenerator[list[AnyTool]]:
+    """Connected to the servers while it lasts; gives their tools, none of a name that is `taken`.
+
+    Raises InvalidSettingsError, and GalerneError where a server cannot be reached or used at
+    the start.
+    """
+    if not settings.mcp:
+        yield []
+        return
+    if find_spec("mcp") is None:
+        raise InvalidSettingsError("tools.mcp needs an extra: pip install 'galerne[mcp]'")
+    servers = [_server(name, one) for name, one in settings.mcp.items()]
+    problem: Exception | None = None
+    async with anyio.create_task_group() as keeping:
+        try:
+            listed = await _started(servers, keeping)
+            names = Names(taken)
+            yield [
+                tool
+                for server in servers
+                for tool in _tools(server, listed[server.name], settings.mcp[server.name], names)
+            ]
+        except Exception as error:  # noqa: BLE001 - raised again, outside of the group
+            problem = error
+        keeping.cancel_scope.cancel()
+    if problem is not None:
+        raise problem
+
+
+async def _started(
+    servers: Collection["McpServer"], keeping: anyio.abc.TaskGroup
+) -> dict[str, "Listed"]:
+    """All of them at once. Raises the first problem."""
+    from galerne_tools.mcp.mapping import first_of
+
+    listed: dict[str, Listed] = {}
+
+    async def start(server: "McpServer") -> None:
+        listed[server.name] = await keeping.start(server.run)
+
+    try:
+        async with anyio.create_task_group() as starting:
+            for server in servers:
+                starting.start_soon(start, server)
+    except ExceptionGroup as group:
+        raise first_of(group) from group
+    return listed
+
+
+def _tools(
+    server: "McpServer", listed: "Listed", settings: McpSettings, names: Names
+) -> list[AnyTool]:
+    """What a server offers that can be served. Raises InvalidSettingsError where nothing can."""
+
+    def call_of(tool: "Tool", effect: Effect) -> OfArguments:
+        async def call(arguments: dict[str, Any], context: ToolContext) -> Any:
+            result = await server.call(tool.name, arguments, effect, context)
+            return await read_result(result, tool.output_schema, context)
+
+        return call
+
+    found, faults = described_tools(
+        server.name, listed.tools, listed.version, settings, names, call_of
+    )
+    for fault in faults:
+        log.warning("a tool of an MCP server is left out", server=server.name, why=fault)
+    if not found:
+        first = f", as of {faults[0]}" if faults else ""
+        raise InvalidSettingsError(
+            f"MCP server {server.name} offers no tool that can be served{first}: look at"
+            f" tools.mcp.{server.name}.tools"
+        )
+    return found
+
+
+def _server(name: str, settings: McpSettings) -> "McpServer":
+    """Not connected yet. Raises InvalidSettingsError."""
+    from galerne_tools.mcp.server import McpServer
+
+    if not _NAME.fullmatch(name):
+        raise InvalidSettingsError(
+            f"an MCP server cannot be named {name[:80]!r}: give up to 32 letters, digits, '_', '-'"
+        )
+    where = f"tools.mcp.{name}"
+    over_http = settings.server.lower().startswith(("http://", "https://"))
+    opens = _url(where, settings) if over_http else _command(name, where, settings)
+    return McpServer(name, settings, opens, version("galerne"), random.random)
+
+
+def _url(where: str, settings: McpSettings) -> "Opens":
+    from galerne_tools.mcp.http import http_streams
+
+    token = read_secret(settings.auth_variable, settings.auth_file, f"{where}.auth")
+
+    def opens(lost: Callable[[str], None]) -> Any:  # noqa: ARG001 - no connection to lose here
+        return http_streams(settings.server, token, settings.largest, settings.timeout)
+
+    return opens
+
+
+def _command(name: str, where: str, settings: McpSettings) -> "Opens":
+    from galerne_tools.mcp.stdio import Limited, environment_of, process_streams
+
+    if settings.auth_variable or settings.auth_file:
+        raise InvalidSettingsError(f"{where}.auth_* are for a URL; give a command pass_on")
+    command = split_command(settings.server, where)
+    environment = environment_of(settings.environment, passed_on(settings.pass_on, where))
+    folder = Path(settings.folder).expanduser() if settings.folder else None
+
+    def say(text: str) -> None:
+        log.info("MCP server says", server=name, text=printable(text))
+
+    def opens(lost: Callable[[str], None]) -> Any:
+        return process_streams(
+            command,
+            environment,
+            folder,
+            largest=settings.largest,
+            say=Limited(say),
+            ended=lost,
+        )
+
+    return opens
+
+
+def split_command(text: str, where: str) -> list[str]:
+    """A command line as a shell reads it, without a shell. Raises InvalidSettingsError."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise InvalidSettingsError(f"{where}: {text[:80]!r} is no command: {error}") from error
+    if not words:
+        raise InvalidSettingsError(f"{where}: it is empty; give a command or a URL")
+    return words
+
+
+def passed_on(
+    names: Collection[str], where: str, environ: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """The variables of this process that are named. Raises InvalidSettingsError."""
+    for name in names:
+        if name not in environ:
+            raise InvalidSettingsError(f"{where}.pass_on: the variable {name} is not set here")
+    return {name: environ[name] for name in names}
+
+
+def printable(text: str) -> str:
+    """One line for the log: what a server writes may steer a terminal."""
+    return "".join(one for one in " ".join(text.split())[:500] if one.isprintable())

@@ -1,0 +1,261 @@
+"""One MCP server, kept connected: its tools as it listed them first, and calls of them.
+
+    connect, list the tools ─▶ up: calls go through
+    it ends, it forgets us, a call finds nobody ─▶ away: pauses that double, connect again
+    a call while it is away ─▶ waits a little, then says so; it was not begun
+    a call under way when it went ─▶ pure, idempotent: once more; once: in doubt
+
+The connection belongs to one task from beginning to end, as its scopes want it; calls come from
+other tasks and use its session.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import anyio
+import anyio.abc
+from mcp.client.client import Client
+from mcp.client.session import ClientSession, IncomingMessage
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    CallToolRequest,
+    CallToolRequestParams,
+    CallToolResult,
+    Implementation,
+    LoggingMessageNotificationParams,
+    PaginatedRequestParams,
+    Tool,
+    ToolListChangedNotification,
+)
+from pydantic import ValidationError
+
+from galerne.errors import GalerneError, PermanentError, UnavailableError
+from galerne.logs import get_logger
+from galerne.messages.tools import Effect
+from galerne.retry import RetryPolicy
+from galerne.settings import McpSettings
+from galerne.tools import ToolContext
+from galerne_tools.mcp import mapping
+from galerne_tools.mcp.stdio import Limited
+
+log = get_logger("galerne.tools.mcp")
+
+MOST_TOOLS = 500
+"""Tools of one server: more than any model can choose from."""
+MOST_PAGES = 100
+"""Parts in which it may list them."""
+AWAY = 10.0
+"""Seconds that a call waits for a server that is away: most restarts take less."""
+STEADY = 60.0
+"""Seconds after which a connection counts as a good one: the next pause is a short one again."""
+_PAUSES = RetryPolicy(first=0.5, longest=30.0)
+
+Opens = Callable[[Callable[[str], None]], Any]
+"""Makes the streams to the server; given what to call when it has gone, with the reason."""
+
+
+class Listed(NamedTuple):
+    """What a server says of itself."""
+
+    tools: list[Tool]
+    version: str
+
+
+class _Up(NamedTuple):
+    session: ClientSession
+    lost: "Lost"
+
+
+class Lost:
+    """Set when a connection is of no use any more; `why` is a clause."""
+
+    def __init__(self) -> None:
+        self.event = anyio.Event()
+        self.why = "the connection was lost"
+
+    def __call__(self, why: str) -> None:
+        if not self.event.is_set():
+            self.why = why
+            self.event.set()
+
+
+class McpServer:
+    """`opens` makes the streams to it; `jitter` gives numbers from 0 to 1, to spread its pauses."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: McpSettings,
+        opens: Opens,
+        version: str,
+        jitter: Callable[[], float],
+    ) -> None:
+        self.name = name
+        self._settings = settings
+        self._opens = opens
+        self._about = Implementation(name="galerne", version=version)
+        self._jitter = jitter
+        self._up: _Up | None = None
+        self._changed = anyio.Event()
+        self._says = Limited(lambda text: log.info("MCP server says", server=name, text=text))
+
+    async def run(
+        self, *, task_status: anyio.abc.TaskStatus[Listed] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Keep it connected until cancelled; started with its tools.
+
+        Raises GalerneError where the first try fails; later ones are logged.
+        """
+        first: Listed | None = None
+        failures = 0
+
+        def listed(found: Listed) -> None:
+            nonlocal first
+            if first is None:
+                first = found
+                task_status.started(found)
+            elif found != first:
+                log.warning(
+                    "an MCP server has other tools than before; restart this worker to serve them",
+                    server=self.name,
+                )
+
+        while True:
+            began = anyio.current_time()
+            problem = await self._connection(listed)
+            if first is None:
+                raise problem
+            failures = 1 if anyio.current_time() - began > STEADY else failures + 1
+            pause = _PAUSES.delay(failures, self._jitter(), None)
+            log.warning(
+                "an MCP server is away",
+                server=self.name,
+                why=str(problem),
+                again_in=round(pause, 1),
+            )
+            await anyio.sleep(pause)
+
+    async def _connection(self, listed: Callable[[Listed], None]) -> GalerneError:
+        """One connection from beginning to end; gives why it has ended."""
+        lost = Lost()
+        try:
+            with anyio.CancelScope(
+                deadline=anyio.current_time() + self._settings.start
+            ) as starting:
+                async with self._client(lost) as client:
+                    info = client.server_info
+                    found = await list_tools(client.session, self.name)
+                    listed(Listed(found, info.version if info else ""))
+                    starting.deadline = math.inf
+                    self._set(_Up(client.session, lost))
+                    log.info("an MCP server is connected", server=self.name, tools=len(found))
+                    await lost.event.wait()
+            if starting.cancelled_caught:
+                return mapping.of_connecting(self.name, TimeoutError())
+        except Exception as error:  # noqa: BLE001 - whatever a transport or a server has broken
+            if lost.event.is_set() and not isinstance(error, GalerneError):
+                return UnavailableError(
+                    f"MCP server {self.name} is gone: {lost.why}; what it said stands in the log"
+                )
+            return mapping.of_connecting(self.name, error)
+        finally:
+            self._set(None)
+        return UnavailableError(f"MCP server {self.name} went away: {lost.why}")
+
+    def _client(self, lost: Lost) -> Client:
+        return Client(
+            self._opens(lost),
+            cache=None,
+            client_info=self._about,
+            message_handler=self._hear,
+            logging_callback=self._log,
+        )
+
+    async def _hear(self, message: IncomingMessage) -> None:
+        if isinstance(message, ToolListChangedNotification):
+            self._says("(its tools have changed; restart this worker to serve them)")
+
+    async def _log(self, params: LoggingMessageNotificationParams) -> None:
+        self._says(mapping.line(params.data))
+
+    def _set(self, up: _Up | None) -> None:
+        self._up = up
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def call(
+        self, tool: str, arguments: dict[str, Any], effect: Effect, context: ToolContext
+    ) -> CallToolResult:
+        """Call a tool by the server's own name of it.
+
+        Raises ToolError (it refuses), UnavailableError (it is away; the call had no effect that
+        matters) and InDoubtError (it went away during a call of effect `once`).
+        """
+        tries = 1 if effect == "once" else 2
+        while True:
+            up = await self._is_up()
+            try:
+                return await self._ask(up.session, tool, arguments, context)
+            except MCPError as error:
+                begun = not mapping.is_forgotten(error)
+                if begun and not (up.lost.event.is_set() or mapping.is_lost(error)):
+                    raise mapping.of_call(self.name, error) from error
+                up.lost(mapping.line(error.error.message))
+                tries -= begun
+                if tries <= 0:
+                    raise mapping.of_lost_call(self.name, effect, up.lost.why) from error
+            except (ValidationError, ValueError, RuntimeError) as error:
+                raise mapping.of_call(self.name, error) from error
+            await self._moved_on(up)
+
+    async def _ask(
+        self, session: ClientSession, tool: str, arguments: dict[str, Any], context: ToolContext
+    ) -> CallToolResult:
+        """One request. Not `call_tool`, which compares the result with the server's schema in
+        Python, for as long as a hostile pattern in it may take.
+        """
+
+        async def tell(progress: float, total: float | None, message: str | None) -> None:
+            has_total = total is not None and total > 0
+            amount = f"{progress:g} of {total:g}" if has_total else f"{progress:g}"
+            context.progress(message or amount, progress / total if total and has_total else None)
+
+        return await session.send_request(
+            CallToolRequest(params=CallToolRequestParams(name=tool, arguments=arguments)),
+            CallToolResult,
+            progress_callback=tell,
+        )
+
+    async def _is_up(self) -> _Up:
+        """The connection, waited for a little. Raises UnavailableError."""
+        with anyio.move_on_after(AWAY):
+            while self._up is None or self._up.lost.event.is_set():
+                await self._changed.wait()
+            return self._up
+        raise UnavailableError(
+            f"MCP server {self.name} is away; the call was not begun, so try again later"
+        )
+
+    async def _moved_on(self, up: _Up) -> None:
+        """Wait, not for ever, until that connection has been given up."""
+        with anyio.move_on_after(AWAY):
+            while self._up is up:
+                await self._changed.wait()
+
+
+async def list_tools(session: ClientSession, server: str) -> list[Tool]:
+    """All of them, in the order of the server. Raises PermanentError for a list without end."""
+    found: list[Tool] = []
+    cursor: str | None = None
+    for _ in range(MOST_PAGES):
+        page = await session.list_tools(params=PaginatedRequestParams(cursor=cursor))
+        found += page.tools
+        if len(found) > MOST_TOOLS:
+            raise PermanentError(
+                f"MCP server {server} lists more than {MOST_TOOLS} tools, too many for a model"
+            )
+        if not page.next_cursor or page.next_cursor == cursor:
+            return found
+        cursor = page.next_cursor
+    raise PermanentError(f"MCP server {server} lists its tools in more than {MOST_PAGES} parts")
