@@ -160,12 +160,12 @@ async def test_names_that_are_taken_get_the_servers_in_front() -> None:
 
 async def test_a_server_sees_few_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_OF_THE_WORKER", "s3cret")
-    monkeypatch.setenv("FOR_IT", "token")
+    monkeypatch.setenv("FOR_IT", "s3cret-of-its-own")
     settings = msgspec.structs.replace(RICH, environment={"MODE": "dark"}, pass_on=("FOR_IT",))
     async with served(rich=settings) as tools:
         for name, value in {
             "SECRET_OF_THE_WORKER": "(not set)",
-            "FOR_IT": "token",
+            "FOR_IT": "[secret]",  # it has it, and nobody else is told
             "MODE": "dark",
         }.items():
             assert await value_of(tools["environment"], {"name": name}) == {"result": value}

@@ -22,7 +22,8 @@ from galerne.tools import AnyTool, ToolContext
 from galerne.tools.by_schema import OfArguments
 from galerne_tools.mcp.content import read_result
 from galerne_tools.mcp.described import Names, described_tools
-from galerne_tools.secrets import read_secret
+from galerne_tools.mcp.limited import Say
+from galerne_tools.secrets import Secret, read_secret
 
 if TYPE_CHECKING:
     from mcp_types import Tool
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 log = get_logger("galerne.tools.mcp")
 
+SECRET = 8
+"""Characters from which on a variable that is passed on is kept out of results and logs."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
@@ -122,41 +125,37 @@ def _server(name: str, settings: McpSettings) -> "McpServer":
         )
     where = f"tools.mcp.{name}"
     over_http = settings.server.lower().startswith(("http://", "https://"))
-    opens = _url(where, settings) if over_http else _command(name, where, settings)
-    return McpServer(name, settings, opens, version("galerne"), random.random)
+    if over_http:
+        secret = read_secret(settings.auth_variable, settings.auth_file, f"{where}.auth")
+        opens = _url(settings, secret)
+    else:
+        passed = passed_on(settings.pass_on, where)
+        secret = Secret(*(value for value in passed.values() if len(value) >= SECRET))
+        opens = _command(where, settings, passed)
+    return McpServer(name, settings, opens, secret, version("galerne"), random.random)
 
 
-def _url(where: str, settings: McpSettings) -> "Opens":
+def _url(settings: McpSettings, token: Secret) -> "Opens":
     from galerne_tools.mcp.http import http_streams
 
-    token = read_secret(settings.auth_variable, settings.auth_file, f"{where}.auth")
-
-    def opens(lost: Callable[[str], None]) -> Any:  # noqa: ARG001 - no connection to lose here
+    def opens(lost: Callable[[str], None], say: Say) -> Any:  # noqa: ARG001 - neither is there over HTTP
         return http_streams(settings.server, token, settings.largest, settings.timeout)
 
     return opens
 
 
-def _command(name: str, where: str, settings: McpSettings) -> "Opens":
-    from galerne_tools.mcp.stdio import Limited, environment_of, process_streams
+def _command(where: str, settings: McpSettings, passed: Mapping[str, str]) -> "Opens":
+    from galerne_tools.mcp.stdio import environment_of, process_streams
 
     if settings.auth_variable or settings.auth_file:
         raise InvalidSettingsError(f"{where}.auth_* are for a URL; give a command pass_on")
     command = split_command(settings.server, where)
-    environment = environment_of(settings.environment, passed_on(settings.pass_on, where))
+    environment = environment_of(settings.environment, passed)
     folder = Path(settings.folder).expanduser() if settings.folder else None
 
-    def say(text: str) -> None:
-        log.info("MCP server says", server=name, text=printable(text))
-
-    def opens(lost: Callable[[str], None]) -> Any:
+    def opens(lost: Callable[[str], None], say: Say) -> Any:
         return process_streams(
-            command,
-            environment,
-            folder,
-            largest=settings.largest,
-            say=Limited(say),
-            ended=lost,
+            command, environment, folder, largest=settings.largest, say=say, ended=lost
         )
 
     return opens
@@ -181,8 +180,3 @@ def passed_on(
         if name not in environ:
             raise InvalidSettingsError(f"{where}.pass_on: the variable {name} is not set here")
     return {name: environ[name] for name in names}
-
-
-def printable(text: str) -> str:
-    """One line for the log: what a server writes may steer a terminal."""
-    return "".join(one for one in " ".join(text.split())[:500] if one.isprintable())

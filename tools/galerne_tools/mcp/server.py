@@ -11,7 +11,7 @@ other tasks and use its session.
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 import anyio.abc
@@ -28,7 +28,7 @@ from mcp_types import (
     Tool,
     ToolListChangedNotification,
 )
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from galerne.errors import GalerneError, PermanentError, UnavailableError
 from galerne.logs import get_logger
@@ -37,7 +37,8 @@ from galerne.retry import RetryPolicy
 from galerne.settings import McpSettings
 from galerne.tools import ToolContext
 from galerne_tools.mcp import mapping
-from galerne_tools.mcp.stdio import Limited
+from galerne_tools.mcp.limited import Limited, Say, printable
+from galerne_tools.secrets import Secret
 
 log = get_logger("galerne.tools.mcp")
 
@@ -51,8 +52,10 @@ STEADY = 60.0
 """Seconds after which a connection counts as a good one: the next pause is a short one again."""
 _PAUSES = RetryPolicy(first=0.5, longest=30.0)
 
-Opens = Callable[[Callable[[str], None]], Any]
-"""Makes the streams to the server; given what to call when it has gone, with the reason."""
+Said = TypeVar("Said", bound=BaseModel)
+Opens = Callable[[Callable[[str], None], Say], Any]
+"""Makes the streams to the server; given what to call when it has gone, with the reason, and with
+each line that it writes beside."""
 
 
 class Listed(NamedTuple):
@@ -88,17 +91,19 @@ class McpServer:
         name: str,
         settings: McpSettings,
         opens: Opens,
+        secret: Secret,
         version: str,
         jitter: Callable[[], float],
     ) -> None:
         self.name = name
         self._settings = settings
         self._opens = opens
+        self._secret = secret
         self._about = Implementation(name="galerne", version=version)
         self._jitter = jitter
         self._up: _Up | None = None
         self._changed = anyio.Event()
-        self._says = Limited(lambda text: log.info("MCP server says", server=name, text=text))
+        self._says = Limited(self._say)
 
     async def run(
         self, *, task_status: anyio.abc.TaskStatus[Listed] = anyio.TASK_STATUS_IGNORED
@@ -123,7 +128,7 @@ class McpServer:
 
         while True:
             began = anyio.current_time()
-            problem = await self._connection(listed)
+            problem = self._cleaned(await self._connection(listed))
             if first is None:
                 raise problem
             failures = 1 if anyio.current_time() - began > STEADY else failures + 1
@@ -146,7 +151,8 @@ class McpServer:
                 async with self._client(lost) as client:
                     info = client.server_info
                     found = await list_tools(client.session, self.name)
-                    listed(Listed(found, info.version if info else ""))
+                    tools = [self._without_secret(tool) for tool in found]
+                    listed(Listed(tools, info.version if info else ""))
                     starting.deadline = math.inf
                     self._set(_Up(client.session, lost))
                     log.info("an MCP server is connected", server=self.name, tools=len(found))
@@ -165,7 +171,7 @@ class McpServer:
 
     def _client(self, lost: Lost) -> Client:
         return Client(
-            self._opens(lost),
+            self._opens(lost, self._says),
             cache=None,
             client_info=self._about,
             message_handler=self._hear,
@@ -178,6 +184,20 @@ class McpServer:
 
     async def _log(self, params: LoggingMessageNotificationParams) -> None:
         self._says(mapping.line(params.data))
+
+    def _say(self, text: str) -> None:
+        log.info("MCP server says", server=self.name, text=printable(self._secret.clean(text)))
+
+    def _cleaned(self, error: GalerneError) -> GalerneError:
+        """The same without the secret, which servers are known to repeat."""
+        return type(error)(self._secret.clean(str(error)))
+
+    def _without_secret(self, said: Said) -> Said:
+        """Likewise."""
+        if not self._secret:
+            return said
+        clean = self._secret.clean(said.model_dump_json(by_alias=True, exclude_unset=True))
+        return type(said).model_validate_json(clean, by_name=False)
 
     def _set(self, up: _Up | None) -> None:
         self._up = up
@@ -200,13 +220,14 @@ class McpServer:
             except MCPError as error:
                 begun = not mapping.is_forgotten(error)
                 if begun and not (up.lost.event.is_set() or mapping.is_lost(error)):
-                    raise mapping.of_call(self.name, error) from error
+                    raise self._cleaned(mapping.of_call(self.name, error)) from error
                 up.lost(mapping.line(error.error.message))
                 tries -= begun
                 if tries <= 0:
-                    raise mapping.of_lost_call(self.name, effect, up.lost.why) from error
+                    lost = mapping.of_lost_call(self.name, effect, up.lost.why)
+                    raise self._cleaned(lost) from error
             except (ValidationError, ValueError, RuntimeError) as error:
-                raise mapping.of_call(self.name, error) from error
+                raise self._cleaned(mapping.of_call(self.name, error)) from error
             await self._moved_on(up)
 
     async def _ask(
@@ -219,13 +240,15 @@ class McpServer:
         async def tell(progress: float, total: float | None, message: str | None) -> None:
             has_total = total is not None and total > 0
             amount = f"{progress:g} of {total:g}" if has_total else f"{progress:g}"
-            context.progress(message or amount, progress / total if total and has_total else None)
+            text = self._secret.clean(message or amount)
+            context.progress(text, progress / total if total and has_total else None)
 
-        return await session.send_request(
+        result = await session.send_request(
             CallToolRequest(params=CallToolRequestParams(name=tool, arguments=arguments)),
             CallToolResult,
             progress_callback=tell,
         )
+        return self._without_secret(result)
 
     async def _is_up(self) -> _Up:
         """The connection, waited for a little. Raises UnavailableError."""

@@ -7,7 +7,6 @@ Written here because the client of `mcp` holds a line of any length in memory, a
 the terminal. What is no message of the protocol is logged and skipped, as it is there.
 """
 
-import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -22,12 +21,12 @@ from mcp.os.posix.utilities import terminate_posix_process_tree
 from mcp.shared.message import SessionMessage
 
 from galerne.errors import UnavailableError
+from galerne_tools.mcp.limited import Say
 
 Incoming = SessionMessage | Exception
 Streams = tuple[
     MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]
 ]
-Say = Callable[[str], None]
 
 _STDERR_LINE = 4096
 _WRITE = 30.0
@@ -42,27 +41,6 @@ _GONE = (
     anyio.BrokenResourceError,
     OSError,
 )
-
-
-class Limited:
-    """Hands on at most `most` lines in `seconds`: a server that chatters must not fill the log."""
-
-    def __init__(self, say: Say, most: int = 50, seconds: float = 60.0) -> None:
-        self._say = say
-        self._most = most
-        self._seconds = seconds
-        self._until = 0.0
-        self._said = 0
-
-    def __call__(self, line: str) -> None:
-        now = time.monotonic()
-        if now >= self._until:
-            self._until, self._said = now + self._seconds, 0
-        self._said += 1
-        if self._said < self._most:
-            self._say(line)
-        elif self._said == self._most:
-            self._say("(it says too much; the rest of this minute is left out)")
 
 
 def environment_of(given: Mapping[str, str], passed: Mapping[str, str]) -> dict[str, str]:
