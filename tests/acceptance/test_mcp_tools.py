@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from acceptance.fleet import Fleet, fleet
+from acceptance.pages import ROOT
 from galerne.client import Client
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -48,6 +49,20 @@ async def test_a_job_calls_a_tool_of_an_mcp_server_which_may_die(tmp_path: Path)
         assert await made.exit_code("tools-1") == 0
         with pytest.raises(ProcessLookupError):
             os.kill(server, 0)
+
+
+async def test_a_tool_that_comes_later_can_be_called(tmp_path: Path) -> None:
+    rich = shlex.join([sys.executable, str(ROOT / "tests/integration/mcp_rich.py"), "stdio"])
+    async with fleet(tmp_path, "coordinator-1", "planner-1", "executor-1") as made:
+        made.start_worker("tools-1", GALERNE_TOOLS_MCP=json.dumps({"rich": {"server": rich}}))
+        await made.serving("tools-1")
+        assert "learned" in await answer(made, 'Call learn with {"name": "juggle"}')
+        with anyio.fail_after(30):
+            while '"juggle"' not in made.log_of("tools-1"):
+                await anyio.sleep(0.05)
+        assert "I have learned to juggle" in await answer(made, "Call juggle with {}")
+        made.terminate("tools-1")
+        assert await made.exit_code("tools-1") == 0
 
 
 async def test_a_server_that_cannot_start_is_one_line(tmp_path: Path) -> None:

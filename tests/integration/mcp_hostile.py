@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 WAY = sys.argv[1]
+GROWN: list[dict[str, Any]] = []
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {}}
 BOMB = {"type": "object", "properties": {"a": {"type": "string", "pattern": "("}}}
 
@@ -41,7 +42,7 @@ def tools() -> list[dict[str, Any]]:
         case "nothing":
             return []
         case _:
-            return [good]
+            return [good, *GROWN]
 
 
 def deep(levels: int) -> dict[str, Any]:
@@ -84,6 +85,10 @@ def answer(message: dict[str, Any]) -> None:
             say(id=message["id"], result={"content": [{"type": "text", "text": "fine"}]})
         case "silent":
             pass
+        case "grows":
+            GROWN.append({"name": f"good{len(GROWN)}", "inputSchema": SCHEMA})
+            say(method="notifications/tools/list_changed")
+            say(id=message["id"], result={"content": []})
         case _:
             say(id=message["id"], result={"content": [], "isError": WAY == "no reason"})
 

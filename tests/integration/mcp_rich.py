@@ -89,6 +89,30 @@ async def wait_for_ever(file: str) -> None:
             await anyio.Path(f"{file}.cancelled").touch()
 
 
+@server.tool(structured_output=False)
+async def learn(name: str, context: Context[Any, Any]) -> str:
+    """Has one more tool from now on."""
+
+    def learned() -> str:
+        return f"I have learned to {name}"
+
+    server.add_tool(learned, name=name, annotations=READS, structured_output=False)
+    await context.notify_tools_changed()
+    return "learned"
+
+
+@server.tool(annotations=READS, structured_output=False)
+def repeat(text: str) -> str:
+    """The same."""
+    return text
+
+
+@server.tool(annotations=READS, structured_output=False)
+def header(name: str, context: Context[Any, Any]) -> str:
+    """A header of the request."""
+    return f"it is {dict(context.headers or {}).get(name)}"
+
+
 def die(file: str) -> str:
     """Ends this server, once: where the file is there, it answers."""
     if Path(file).exists():

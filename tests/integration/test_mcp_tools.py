@@ -35,8 +35,8 @@ RICH = McpSettings(server=script("mcp_rich", "stdio"))
 @asynccontextmanager
 async def served(**servers: McpSettings) -> AsyncGenerator[dict[str, AnyTool]]:
     with anyio.fail_after(90):
-        async with with_sources({}, ToolSettings(mcp=servers)) as tools:
-            yield tools
+        async with with_sources({}, ToolSettings(mcp=servers)) as live:
+            yield live.now()
 
 
 async def refused_start(**servers: McpSettings) -> GalerneError:
@@ -154,8 +154,8 @@ async def test_names_that_are_taken_get_the_servers_in_front() -> None:
         }
         own = {"convert_time": tools["convert_time"]}
         settings = ToolSettings(mcp={"time": msgspec.structs.replace(TIME, tools=("convert_*",))})
-        async with with_sources(own, settings) as more:
-            assert set(more) == {"convert_time", "time_convert_time"}
+        async with with_sources(own, settings) as live:
+            assert set(live.now()) == {"convert_time", "time_convert_time"}
 
 
 async def test_a_server_sees_few_variables(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,39 +189,86 @@ async def test_what_may_not_be_repeated_is_in_doubt(tmp_path: Path) -> None:
         assert await value_of(tools["die_once"], asked) == "alive"
 
 
-async def test_a_server_over_http_that_restarts_is_found_again(tmp_path: Path) -> None:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
+        return port
 
-    @asynccontextmanager
-    async def running() -> AsyncGenerator[None]:
-        command = [sys.executable, str(HERE / "mcp_rich.py"), "http", str(port)]
-        async with await anyio.open_process(command, stdout=None, stderr=None) as process:
-            with anyio.fail_after(30):
-                while True:
-                    try:
-                        await (await anyio.connect_tcp("127.0.0.1", port)).aclose()
-                        break
-                    except OSError:
-                        await anyio.sleep(0.05)
-            try:
-                yield
-            finally:
-                with suppress(ProcessLookupError):
-                    process.kill()
 
+@asynccontextmanager
+async def over_http(port: int) -> AsyncGenerator[None]:
+    command = [sys.executable, str(HERE / "mcp_rich.py"), "http", str(port)]
+    async with await anyio.open_process(command, stdout=None, stderr=None) as process:
+        with anyio.fail_after(30):
+            while True:
+                try:
+                    await (await anyio.connect_tcp("127.0.0.1", port)).aclose()
+                    break
+                except OSError:
+                    await anyio.sleep(0.05)
+        try:
+            yield
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+
+
+async def test_a_server_over_http_that_restarts_is_found_again(tmp_path: Path) -> None:
+    port, ask = free_port(), {"name": "NOPE"}
     settings = McpSettings(server=f"http://127.0.0.1:{port}/mcp")
     async with AsyncExitStack() as first:
-        await first.enter_async_context(running())
+        await first.enter_async_context(over_http(port))
         async with served(rich=settings) as tools:
-            ask = {"name": "NOPE"}
             assert await value_of(tools["environment"], ask) == {"result": "(not set)"}
             await first.aclose()
-            async with running():
+            async with over_http(port):
                 assert await value_of(tools["environment"], ask) == {"result": "(not set)"}
                 doubt = await refusal_of(tools["die_once"], {"file": str(tmp_path / "died")})
                 assert doubt.code == "in_doubt"
+
+
+async def test_the_token_reaches_the_server_and_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    port = free_port()
+    monkeypatch.setenv("TOKEN_OF_TEST", "t0ken-of-test")
+    settings = McpSettings(server=f"http://127.0.0.1:{port}/mcp", auth_variable="TOKEN_OF_TEST")
+    async with over_http(port), served(rich=settings) as tools:
+        value = await value_of(tools["header"], {"name": "authorization"})
+        assert value == "it is Bearer [secret]"
+        refused = await refusal_of(tools["refuse"], {"why": "t0ken-of-test"})
+        assert refused.message.endswith("no: [secret]")
+
+
+async def test_an_answer_over_http_that_is_too_large_ends_the_call() -> None:
+    port = free_port()
+    settings = McpSettings(server=f"http://127.0.0.1:{port}/mcp", largest=20_000)
+    async with over_http(port), served(rich=settings) as tools:
+        refused = await refusal_of(tools["repeat"], {"text": "x" * 30_000})
+        assert refused.code in {"tool", "unavailable"}
+        assert await value_of(tools["repeat"], {"text": "well"}) == "well"
+
+
+@pytest.mark.parametrize(
+    ("settings", "tool", "arguments", "learned"),
+    [
+        (RICH, "learn", {"name": "juggle"}, "juggle"),
+        (McpSettings(server=script("mcp_hostile", "grows")), "good", {}, "good0"),
+    ],
+    ids=["today's protocol", "the older one"],
+)
+async def test_tools_that_come_later_are_served(
+    settings: McpSettings, tool: str, arguments: dict[str, Any], learned: str
+) -> None:
+    with anyio.fail_after(60):
+        async with with_sources({}, ToolSettings(mcp={"it": settings})) as live:
+            tools = live.now()
+            assert learned not in tools
+            await value_of(tools[tool], arguments)
+            await live.changed(tools)
+            assert set(live.now()) == {*tools, learned}
+            await value_of(live.now()[learned])
 
 
 # servers that cannot be used

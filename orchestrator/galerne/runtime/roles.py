@@ -6,8 +6,9 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, Literal
 
 import anyio
@@ -35,10 +36,11 @@ from galerne.runtime.services import Services
 from galerne.runtime.spool import Spool, Spooled, replay, spool_folder
 from galerne.runtime.tool_caller import ToolCaller
 from galerne.runtime.tool_directory import ToolDirectory
+from galerne.runtime.tool_generations import serve_generations
 from galerne.runtime.tool_host import ToolHost
 from galerne.runtime.worker import Worker
 from galerne.settings import Settings
-from galerne.tools import load_tools, with_sources
+from galerne.tools import AnyTool, load_tools, with_sources
 
 log = get_logger("galerne.runtime")
 
@@ -77,17 +79,36 @@ async def _serve(
         case "tools":
             # In a thread: some read a document over HTTP, and the bus must not wait for them.
             own = await anyio.to_thread.run_sync(load_tools, settings.tools)
-            async with (
-                with_sources(own, settings.tools) as tools,
-                _spool(bus, me, settings) as spool,
-            ):
-                host = ToolHost(bus, me, tools, spool, settings, time.time)
-                await host.run(stop, started)
+            async with with_sources(own, settings.tools) as live:
+                first = partial(_host, bus, me, settings)
+                await serve_generations(live, stop, started, first, partial(_later_host, settings))
         case "planner" | "executor":
             async with _services(bus, me, settings, role) as services:
                 worker = Worker(me, role, load_agents(role), services, settings.worker)
                 async with _plans(bus, me, settings, role, services, stop):
                     await worker.run(stop, started)
+
+
+async def _host(
+    bus: Bus,
+    me: str,
+    settings: Settings,
+    tools: Mapping[str, AnyTool],
+    stop: anyio.Event,
+    started: anyio.Event,
+) -> None:
+    async with _spool(bus, me, settings) as spool:
+        await ToolHost(bus, me, tools, spool, settings, time.time).run(stop, started)
+
+
+async def _later_host(
+    settings: Settings, tools: Mapping[str, AnyTool], stop: anyio.Event, started: anyio.Event
+) -> None:
+    """Another one in this process; all that it subscribes to goes with its connection."""
+    me = worker_name("tools")
+    with structlog.contextvars.bound_contextvars(worker=me):
+        async with connect(settings.bus, me) as bus, background(_watcher(bus, stop)):
+            await _host(bus, me, settings, tools, stop, started)
 
 
 @asynccontextmanager

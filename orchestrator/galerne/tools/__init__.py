@@ -11,7 +11,7 @@ from galerne.tools.calling import MAX_RESULT, invoke
 from galerne.tools.context import BlobFile, BlobStore, Progress, ToolContext
 from galerne.tools.contract import AnyTool, Tool, tool
 from galerne.tools.loading import find_tools, load_tools
-from galerne.tools.sources import with_sources
+from galerne.tools.sources import LiveTools, with_sources
 
 __all__ = [
     "tool",
@@ -26,5 +26,6 @@ __all__ = [
     "MAX_RESULT",
     "find_tools",
     "load_tools",
+    "LiveTools",
     "with_sources",
 ]

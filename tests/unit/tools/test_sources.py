@@ -7,12 +7,14 @@ from importlib.metadata import EntryPoint
 from types import ModuleType
 from typing import Any
 
+import anyio
 import pytest
 
 from galerne.errors import InvalidInputError, UnavailableError
 from galerne.settings import ToolSettings
 from galerne.tools import AnyTool, tool, with_sources
 from galerne.tools import sources as sources_module
+from galerne.tools.sources import Offer
 
 pytestmark = pytest.mark.anyio
 
@@ -32,6 +34,7 @@ class Sources:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._points: list[EntryPoint] = []
         self.said: list[str] = []
+        self.offers: dict[str, Offer] = {}
         self._patch = monkeypatch
         monkeypatch.setattr(sources_module, "entry_points", self._found)
 
@@ -41,11 +44,13 @@ class Sources:
 
     def add(self, name: str, *tools: str, fails: bool = False) -> None:
         @asynccontextmanager
-        async def open_tools(_: Any, taken: Collection[str]) -> AsyncGenerator[list[AnyTool]]:
+        async def open_tools(_: Any, taken: Collection[str], offer: Offer) -> AsyncGenerator[None]:
             self.said.append(f"{name} opens beside {sorted(taken)}")
             if fails:
                 raise UnavailableError(f"{name} is away")
-            yield [named(one) for one in tools]
+            self.offers[name] = offer
+            offer([named(one) for one in tools])
+            yield
             self.said.append(f"{name} closes")
 
         module = ModuleType(name)
@@ -65,8 +70,8 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Sources:
 async def test_sources_come_beside_the_own_and_are_closed(installed: Sources) -> None:
     installed.add("src_a", "one", "two")
     installed.add("src_b", "three")
-    async with with_sources({"own": named("own")}, ToolSettings(), GROUP) as tools:
-        assert list(tools) == ["one", "own", "three", "two"]
+    async with with_sources({"own": named("own")}, ToolSettings(), GROUP) as live:
+        assert list(live.now()) == ["one", "own", "three", "two"]
     assert installed.said == [
         "src_a opens beside ['own']",
         "src_b opens beside ['one', 'own', 'two']",
@@ -83,11 +88,26 @@ async def test_a_source_that_fails_is_heard_and_the_others_are_closed(installed:
             pass
 
 
-async def test_a_name_that_is_taken_and_a_module_that_is_no_source(installed: Sources) -> None:
-    installed.add("src_a", "own")
-    with pytest.raises(InvalidInputError, match="gives 'own', which is taken"):
-        async with with_sources({"own": named("own")}, ToolSettings(), GROUP):
-            pass
+async def test_a_source_may_change_its_mind(installed: Sources) -> None:
+    installed.add("src_a", "one", "own")
+    installed.add("src_b", "three")
+    async with with_sources({"own": named("own")}, ToolSettings(), GROUP) as live:
+        first = live.now()
+        assert list(first) == ["one", "own", "three"]
+        assert first["own"]() == "own"
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(live.changed, first)
+                await anyio.wait_all_tasks_blocked()
+                installed.offers["src_a"]([named("three"), named("four"), named("four")])
+        second = live.now()
+        assert list(second) == ["four", "own", "three"]
+        assert second["three"] is first["three"]
+        with anyio.fail_after(30):
+            await live.changed(first)
+
+
+async def test_a_module_that_is_no_source(installed: Sources) -> None:
     installed.add_module("src_0", ModuleType("src_0"))
     with pytest.raises(
         InvalidInputError, match=r"'src_0' of .* must name a module with open_tools"

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from galerne.messages.tools import Effect
 from galerne.settings import McpSettings, ToolSettings
 from galerne.tools import AnyTool, ToolContext
 from galerne.tools.by_schema import OfArguments
+from galerne.tools.sources import Offer
 from galerne_tools.mcp.content import read_result
 from galerne_tools.mcp.described import Names, described_tools
 from galerne_tools.mcp.limited import Say
@@ -28,7 +30,7 @@ from galerne_tools.secrets import Secret, read_secret
 if TYPE_CHECKING:
     from mcp_types import Tool
 
-    from galerne_tools.mcp.server import Listed, McpServer, Opens
+    from galerne_tools.mcp.server import McpServer, Opens
 
 log = get_logger("galerne.tools.mcp")
 
@@ -39,29 +41,32 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 @asynccontextmanager
 async def open_tools(
-    settings: ToolSettings, taken: Collection[str]
-) -> AsyncGenerator[list[AnyTool]]:
-    """Connected to the servers while it lasts; gives their tools, none of a name that is `taken`.
+    settings: ToolSettings, taken: Collection[str], offer: Offer
+) -> AsyncGenerator[None]:
+    """Connected to the servers while it lasts; offers their tools, none of a name that is `taken`.
 
     Raises InvalidSettingsError, and GalerneError where a server cannot be reached or used at
     the start.
     """
     if not settings.mcp:
-        yield []
+        yield
         return
     if find_spec("mcp") is None:
         raise InvalidSettingsError("tools.mcp needs an extra: pip install 'galerne[mcp]'")
     servers = [_server(name, one) for name, one in settings.mcp.items()]
+    names = Names(taken)
+
+    def offer_all() -> None:
+        offer(chain.from_iterable(_tools(server, names) for server in servers))
+
     problem: Exception | None = None
     async with anyio.create_task_group() as keeping:
         try:
-            listed = await _started(servers, keeping)
-            names = Names(taken)
-            yield [
-                tool
-                for server in servers
-                for tool in _tools(server, listed[server.name], settings.mcp[server.name], names)
-            ]
+            await _start(servers, keeping, offer_all)
+            found = {server.name: _tools(server, names) for server in servers}
+            _check(found)
+            offer(chain.from_iterable(found.values()))
+            yield
         except Exception as error:  # noqa: BLE001 - raised again, outside of the group
             problem = error
         keeping.cancel_scope.cancel()
@@ -69,16 +74,14 @@ async def open_tools(
         raise problem
 
 
-async def _started(
-    servers: Collection["McpServer"], keeping: anyio.abc.TaskGroup
-) -> dict[str, "Listed"]:
-    """All of them at once. Raises the first problem."""
+async def _start(
+    servers: Collection["McpServer"], keeping: anyio.abc.TaskGroup, changed: Callable[[], None]
+) -> None:
+    """All of them at once, until each has listed its tools. Raises the first problem."""
     from galerne_tools.mcp.mapping import first_of
 
-    listed: dict[str, Listed] = {}
-
     async def start(server: "McpServer") -> None:
-        listed[server.name] = await keeping.start(server.run)
+        await keeping.start(server.run, changed)
 
     try:
         async with anyio.create_task_group() as starting:
@@ -86,13 +89,10 @@ async def _started(
                 starting.start_soon(start, server)
     except ExceptionGroup as group:
         raise first_of(group) from group
-    return listed
 
 
-def _tools(
-    server: "McpServer", listed: "Listed", settings: McpSettings, names: Names
-) -> list[AnyTool]:
-    """What a server offers that can be served. Raises InvalidSettingsError where nothing can."""
+def _tools(server: "McpServer", names: Names) -> list[AnyTool]:
+    """What a server offers now that can be served; the rest is logged."""
 
     def call_of(tool: "Tool", effect: Effect) -> OfArguments:
         async def call(arguments: dict[str, Any], context: ToolContext) -> Any:
@@ -101,18 +101,21 @@ def _tools(
 
         return call
 
-    found, faults = described_tools(
-        server.name, listed.tools, listed.version, settings, names, call_of
-    )
+    tools, version = server.listed
+    found, faults = described_tools(server.name, tools, version, server.settings, names, call_of)
     for fault in faults:
         log.warning("a tool of an MCP server is left out", server=server.name, why=fault)
-    if not found:
-        first = f", as of {faults[0]}" if faults else ""
-        raise InvalidSettingsError(
-            f"MCP server {server.name} offers no tool that can be served{first}: look at"
-            f" tools.mcp.{server.name}.tools"
-        )
     return found
+
+
+def _check(found: Mapping[str, Collection[AnyTool]]) -> None:
+    """Raises InvalidSettingsError where nothing of a server can be served at the start."""
+    for name, tools in found.items():
+        if not tools:
+            raise InvalidSettingsError(
+                f"MCP server {name} offers no tool that can be served: look at"
+                f" tools.mcp.{name}.tools, and at the log"
+            )
 
 
 def _server(name: str, settings: McpSettings) -> "McpServer":

@@ -1,6 +1,7 @@
-"""One MCP server, kept connected: its tools as it listed them first, and calls of them.
+"""One MCP server, kept connected: its tools as it lists them, and calls of them.
 
     connect, list the tools ─▶ up: calls go through
+    it says that its tools have changed, or has others after a restart ─▶ who keeps it is told
     it ends, it forgets us, a call finds nobody ─▶ away: pauses that double, connect again
     a call while it is away ─▶ waits a little, then says so; it was not begun
     a call under way when it went ─▶ pure, idempotent: once more; once: in doubt
@@ -24,13 +25,11 @@ from mcp_types import (
     CallToolResult,
     Implementation,
     LoggingMessageNotificationParams,
-    PaginatedRequestParams,
-    Tool,
     ToolListChangedNotification,
 )
 from pydantic import BaseModel, ValidationError
 
-from galerne.errors import GalerneError, PermanentError, UnavailableError
+from galerne.errors import GalerneError, UnavailableError
 from galerne.logs import get_logger
 from galerne.messages.tools import Effect
 from galerne.retry import RetryPolicy
@@ -38,14 +37,11 @@ from galerne.settings import McpSettings
 from galerne.tools import ToolContext
 from galerne_tools.mcp import mapping
 from galerne_tools.mcp.limited import Limited, Say, printable
+from galerne_tools.mcp.listing import SETTLE, Listed, News, list_tools, listen
 from galerne_tools.secrets import Secret
 
 log = get_logger("galerne.tools.mcp")
 
-MOST_TOOLS = 500
-"""Tools of one server: more than any model can choose from."""
-MOST_PAGES = 100
-"""Parts in which it may list them."""
 AWAY = 10.0
 """Seconds that a call waits for a server that is away: most restarts take less."""
 STEADY = 60.0
@@ -56,13 +52,6 @@ Said = TypeVar("Said", bound=BaseModel)
 Opens = Callable[[Callable[[str], None], Say], Any]
 """Makes the streams to the server; given what to call when it has gone, with the reason, and with
 each line that it writes beside."""
-
-
-class Listed(NamedTuple):
-    """What a server says of itself."""
-
-    tools: list[Tool]
-    version: str
 
 
 class _Up(NamedTuple):
@@ -96,40 +85,43 @@ class McpServer:
         jitter: Callable[[], float],
     ) -> None:
         self.name = name
-        self._settings = settings
+        self.settings = settings
         self._opens = opens
         self._secret = secret
         self._about = Implementation(name="galerne", version=version)
         self._jitter = jitter
+        self.listed = Listed([], "")
         self._up: _Up | None = None
         self._changed = anyio.Event()
         self._says = Limited(self._say)
 
     async def run(
-        self, *, task_status: anyio.abc.TaskStatus[Listed] = anyio.TASK_STATUS_IGNORED
+        self,
+        changed: Callable[[], None],
+        *,
+        task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Keep it connected until cancelled; started with its tools.
+        """Keep it connected until cancelled; started when its tools are `listed`.
 
-        Raises GalerneError where the first try fails; later ones are logged.
+        `changed` is called when they are others than before. Raises GalerneError where the first
+        try fails; later ones are logged.
         """
-        first: Listed | None = None
-        failures = 0
+        failures, is_first = 0, True
 
-        def listed(found: Listed) -> None:
-            nonlocal first
-            if first is None:
-                first = found
-                task_status.started(found)
-            elif found != first:
-                log.warning(
-                    "an MCP server has other tools than before; restart this worker to serve them",
-                    server=self.name,
-                )
+        def hear(found: Listed) -> None:
+            nonlocal is_first
+            before, self.listed = self.listed, found
+            if is_first:
+                is_first = False
+                task_status.started()
+            elif found != before:
+                log.info("an MCP server has other tools now", server=self.name)
+                changed()
 
         while True:
             began = anyio.current_time()
-            problem = self._cleaned(await self._connection(listed))
-            if first is None:
+            problem = self._cleaned(await self._connection(hear))
+            if is_first:
                 raise problem
             failures = 1 if anyio.current_time() - began > STEADY else failures + 1
             pause = _PAUSES.delay(failures, self._jitter(), None)
@@ -141,22 +133,23 @@ class McpServer:
             )
             await anyio.sleep(pause)
 
-    async def _connection(self, listed: Callable[[Listed], None]) -> GalerneError:
+    async def _connection(self, hear: Callable[[Listed], None]) -> GalerneError:
         """One connection from beginning to end; gives why it has ended."""
         lost = Lost()
         try:
-            with anyio.CancelScope(
-                deadline=anyio.current_time() + self._settings.start
-            ) as starting:
-                async with self._client(lost) as client:
-                    info = client.server_info
-                    found = await list_tools(client.session, self.name)
-                    tools = [self._without_secret(tool) for tool in found]
-                    listed(Listed(tools, info.version if info else ""))
+            with anyio.CancelScope(deadline=anyio.current_time() + self.settings.start) as starting:
+                news = News()
+                async with self._client(lost, news) as client:
+                    hear(await self._list(client))
                     starting.deadline = math.inf
                     self._set(_Up(client.session, lost))
-                    log.info("an MCP server is connected", server=self.name, tools=len(found))
-                    await lost.event.wait()
+                    tools = len(self.listed.tools)
+                    log.info("an MCP server is connected", server=self.name, tools=tools)
+                    async with anyio.create_task_group() as beside:
+                        beside.start_soon(listen, client, news)
+                        beside.start_soon(self._list_again, client, news, hear)
+                        await lost.event.wait()
+                        beside.cancel_scope.cancel()
             if starting.cancelled_caught:
                 return mapping.of_connecting(self.name, TimeoutError())
         except Exception as error:  # noqa: BLE001 - whatever a transport or a server has broken
@@ -169,18 +162,39 @@ class McpServer:
             self._set(None)
         return UnavailableError(f"MCP server {self.name} went away: {lost.why}")
 
-    def _client(self, lost: Lost) -> Client:
+    async def _list(self, client: Client) -> Listed:
+        info = client.server_info
+        found = await list_tools(client.session, self.name)
+        tools = [self._without_secret(tool) for tool in found]
+        return Listed(tools, info.version if info else "")
+
+    async def _list_again(self, client: Client, news: News, hear: Callable[[Listed], None]) -> None:
+        """Whenever the server says that they have changed; not more often than every so often."""
+        while True:
+            await news.wait()
+            await anyio.sleep(SETTLE)
+            news.clear()
+            try:
+                with anyio.fail_after(self.settings.start):
+                    found = await self._list(client)
+            except (GalerneError, MCPError, TimeoutError, ValidationError) as error:
+                problem = self._cleaned(mapping.of_connecting(self.name, error))
+                log.warning("its tools cannot be listed again", why=str(problem))
+            else:
+                hear(found)
+
+    def _client(self, lost: Lost, news: News) -> Client:
+        async def take(message: IncomingMessage) -> None:
+            if isinstance(message, ToolListChangedNotification):
+                news.set()
+
         return Client(
             self._opens(lost, self._says),
             cache=None,
             client_info=self._about,
-            message_handler=self._hear,
+            message_handler=take,
             logging_callback=self._log,
         )
-
-    async def _hear(self, message: IncomingMessage) -> None:
-        if isinstance(message, ToolListChangedNotification):
-            self._says("(its tools have changed; restart this worker to serve them)")
 
     async def _log(self, params: LoggingMessageNotificationParams) -> None:
         self._says(mapping.line(params.data))
@@ -265,20 +279,3 @@ class McpServer:
         with anyio.move_on_after(AWAY):
             while self._up is up:
                 await self._changed.wait()
-
-
-async def list_tools(session: ClientSession, server: str) -> list[Tool]:
-    """All of them, in the order of the server. Raises PermanentError for a list without end."""
-    found: list[Tool] = []
-    cursor: str | None = None
-    for _ in range(MOST_PAGES):
-        page = await session.list_tools(params=PaginatedRequestParams(cursor=cursor))
-        found += page.tools
-        if len(found) > MOST_TOOLS:
-            raise PermanentError(
-                f"MCP server {server} lists more than {MOST_TOOLS} tools, too many for a model"
-            )
-        if not page.next_cursor or page.next_cursor == cursor:
-            return found
-        cursor = page.next_cursor
-    raise PermanentError(f"MCP server {server} lists its tools in more than {MOST_PAGES} parts")
