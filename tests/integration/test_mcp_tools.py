@@ -246,7 +246,9 @@ async def test_an_answer_over_http_that_is_too_large_ends_the_call() -> None:
     settings = McpSettings(server=f"http://127.0.0.1:{port}/mcp", largest=20_000)
     async with over_http(port), served(rich=settings) as tools:
         refused = await refusal_of(tools["repeat"], {"text": "x" * 30_000})
-        assert refused.code in {"tool", "unavailable"}
+        assert refused.code == "tool"
+        assert "was called" in refused.message
+        assert "more than 20000 bytes" in refused.message
         assert await value_of(tools["repeat"], {"text": "well"}) == "well"
 
 

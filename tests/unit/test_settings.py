@@ -260,3 +260,17 @@ def test_no_environment_crashes(environ: dict[str, str]) -> None:
         return
     assert settings.bus.replicas > 0
     assert 0 < settings.worker.lease < float("inf")
+
+
+def test_mcp_servers_survive_the_way_to_another_process() -> None:
+    file = written(
+        '[tools.mcp.git]\nserver = "uvx mcp-server-git"\ntools = ["git_*"]\n'
+        'effects = { "git_add" = "idempotent", "*" = "once" }\nenvironment = { A = "b" }\n'
+    )
+    settings = load_settings(file, NOWHERE)
+    assert list(settings.tools.mcp["git"].effects) == ["git_add", "*"]
+    assert load_settings(environ=environment(settings)) == settings
+    written('[tools.mcp.git]\nserver = "x"\ntimeout = 0\n')
+    assert "tools.mcp.git.timeout must be above 0" in refusal()
+    written('[tools.mcp.git]\nserver = "x"\neffects = { a = "never" }\n')
+    assert "Invalid enum value 'never'" in refusal()

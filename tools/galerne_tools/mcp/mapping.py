@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import anyio
 import httpx2
 from mcp.shared.exceptions import MCPError
-from mcp_types import CONNECTION_CLOSED
+from mcp_types import CONNECTION_CLOSED, PARSE_ERROR
 from pydantic import ValidationError
 
 from galerne.errors import (
@@ -91,10 +91,11 @@ def of_lost_call(server: str, effect: "Effect", why: str) -> GalerneError:
 
 def of_call(server: str, raised: Exception) -> GalerneError:
     """A call that the server has answered with an error of the protocol, or with nonsense."""
-    if isinstance(raised, MCPError):
+    if isinstance(raised, MCPError) and raised.error.code != PARSE_ERROR:
         return ToolError(f"MCP server {server} refuses the call: {line(raised.error.message)}")
+    said = raised.error.message if isinstance(raised, MCPError) else _of_pydantic(raised)
     return ToolError(
-        f"MCP server {server} answered with what is no result of MCP: {_of_pydantic(raised)}"
+        f"MCP server {server} was called, and its answer is no result of MCP: {line(said)}"
     )
 
 

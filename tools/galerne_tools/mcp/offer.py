@@ -1,5 +1,6 @@
 """The tools of all MCP servers of the settings, while a tool worker runs."""
 
+import logging
 import os
 import random
 import re
@@ -53,6 +54,7 @@ async def open_tools(
         return
     if find_spec("mcp") is None:
         raise InvalidSettingsError("tools.mcp needs an extra: pip install 'galerne[mcp]'")
+    _quiet()
     servers = [_server(name, one) for name, one in settings.mcp.items()]
     names = Names(taken)
 
@@ -72,6 +74,14 @@ async def open_tools(
         keeping.cancel_scope.cancel()
     if problem is not None:
         raise problem
+
+
+def _quiet() -> None:
+    """What goes wrong is said here, in one line; the client's own lines quote what servers send,
+    which may be our token.
+    """
+    for name in ("mcp", "client"):  # the second is that of `mcp.client.session`
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 async def _start(
