@@ -9,6 +9,10 @@ call becomes a step is therefore decided by the names that the task or the job l
 lists any, and not by which tools happen to be served at this moment: where none are listed every
 call becomes one, and the runtime answers for a tool that does not exist.
 
+A model that gives up before it has looked at anything is asked anew, and then has to call one of
+the tools that only look: small models take the permission to say "I cannot" for advice. What it
+said does not stay in the conversation, or it would say that again whatever the tool has shown.
+
 A model is asked again once for each fault. A call that succeeds after that shows that it went on,
 so a fault of another kind is told to it, too; the same words are never said twice.
 
@@ -33,7 +37,7 @@ from galerne.messages.facts import Ready
 from galerne.messages.plan import Effort
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult, ToolSpec
 from galerne.planner import Prompts, as_text, escaped, messages, one_line, section
-from galerne_agents.checks import NOT_USED, Accepted, Evidence, Fault, judged
+from galerne_agents.checks import LOOK_AGAIN, NOT_USED, Accepted, Evidence, Fault, judged
 
 MAX_TURNS: Final[Mapping[Effort, int]] = {"low": 4, "medium": 12, "high": 24}
 """Model turns of one conversation: the longest useful ones took seven, a loop never ends."""
@@ -41,7 +45,7 @@ SHORT: Final = 200
 """Characters of a result that is put into an instruction: longer ones stand under it."""
 GOAL: Final = 400
 """Characters of the job's goal that an executor is told."""
-PROMPT: Final = "executor.v2.md"
+PROMPT: Final = "executor.v3.md"
 
 _decode_arguments = msgspec.json.Decoder(dict[str, Any]).decode
 _encode_sorted = msgspec.json.Encoder(order="deterministic").encode
@@ -79,6 +83,7 @@ class Dialogue:
         absent = [name for name in wanted_tools or () if name not in known]
         self._context = context
         self._schemas = tuple(tool.schema() for tool in offered)
+        self._looking = tuple(tool.schema() for tool in offered if tool.effect == "pure")
         self._callable = ready.job_tools if wanted_tools is None else wanted_tools
         self._turns = list(_opening(ready, absent, context.prompts))
         self._excerpts = tuple(escaped(as_text(value)) for value in ready.inputs.values())
@@ -91,17 +96,14 @@ class Dialogue:
         """What was said about faults so far."""
         self._stuck = False
         """Whether no call has succeeded since a fault was told."""
+        self._must_look = False
+        """Whether the next answer has to call a tool that only looks."""
 
     async def run(self) -> Accepted | Fault:
         turns = MAX_TURNS[self._context.ready.task.effort or "medium"]
         for _ in range(turns):
-            request = ChatRequest(
-                tuple(self._turns),
-                self._schemas,
-                excerpts=self._excerpts,
-                output=self._context.ready.task.output,
-            )
-            reply = await self._context.ask(request)
+            reply = await self._context.ask(self._request())
+            self._must_look = False
             self._turns.append(reply.message)
             if reply.message.tool_calls:
                 for call in reply.message.tool_calls:
@@ -114,8 +116,26 @@ class Dialogue:
                 return verdict
             self._told.add(verdict.say)
             self._stuck = True
-            self._turns.append(ChatMessage("user", verdict.say))
+            if verdict.say == LOOK_AGAIN and self._may_look():
+                self._must_look = True
+                self._turns.pop()
+            else:
+                self._turns.append(ChatMessage("user", verdict.say))
         return Fault(f"no answer after {turns} turns", "")
+
+    def _may_look(self) -> bool:
+        """Whether there is something to look with, and nothing was tried yet."""
+        return bool(self._looking) and not self.called and not self._failed
+
+    def _request(self) -> ChatRequest:
+        must_look = self._must_look
+        return ChatRequest(
+            tuple(self._turns),
+            self._looking if must_look else self._schemas,
+            "any" if must_look else "auto",
+            excerpts=self._excerpts,
+            output=self._context.ready.task.output,
+        )
 
     def _judged(self, reply: ChatReply) -> Accepted | Fault:
         ready = self._context.ready

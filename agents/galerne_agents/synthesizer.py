@@ -2,7 +2,8 @@
 
     ask ─▶ text ─▶ the answer, each statement with the task that it comes from: [2]
      ▲      ├─ a fault: told once
-     │      └─ {"missing": …}: where another revision may be had, the job gets one
+     │      ├─ {"missing": …}: where another revision may be had, the job gets one
+     │      └─ the same with our example's words, or no words: asked anew without that way out
      └── the same request, with what was wrong
 
 The text is streamed for whoever watches. With an output schema the answer is JSON of that form, and
@@ -25,6 +26,8 @@ from galerne_agents.longer import ask_longer
 
 MISSING: Final = 500
 """Characters of what is missing."""
+EXAMPLE: Final = "the year in which each of the two bridges was built"
+"""What the prompt's example lacks, which small models copy."""
 _MARK = re.compile(
     r"(?:[ \t]|(?<!\w))\[([A-Za-z0-9_-]{1,64}(?:\s*,\s*[A-Za-z0-9_-]{1,64})*)\](?!\()"
 )
@@ -45,16 +48,12 @@ class SynthesizerAgent:
         PermanentError when the model says nothing, or nothing usable twice.
         """
         ready = context.ready
-        request = answer_request(
-            ready.goal,
-            ready.inputs,
-            ready.history,
-            more=ready.more,
-            output=ready.task.output,
-            prompts=context.prompts,
-        )
+        request = _request(context, more=ready.more)
         # Streamed, although nobody reads here: the runtime shows the text live as it arrives.
         reply = await ask_longer(context, request, _ignore)
+        if ready.more and _copies(reply.message.content):
+            request = _request(context, more=False)
+            reply = await ask_longer(context, request, _ignore)
         verdict = _judged(ready, reply)
         if isinstance(verdict, Fault):
             reply = await ask_longer(context, _again(request, reply, verdict), _ignore)
@@ -64,6 +63,24 @@ class SynthesizerAgent:
                 f"the model's final answer could not be used ({verdict.reason}); run the job again"
             )
         return verdict.value
+
+
+def _request(context: TaskContext, *, more: bool) -> ChatRequest:
+    ready = context.ready
+    return answer_request(
+        ready.goal,
+        ready.inputs,
+        ready.history,
+        more=more,
+        output=ready.task.output,
+        prompts=context.prompts,
+    )
+
+
+def _copies(text: str) -> bool:
+    """Whether it says that something is missing, and names nothing of its own."""
+    said = _word_of_missing(text)
+    return said is not None and (said == EXAMPLE or not said.strip(". …"))
 
 
 def _judged(ready: Ready, reply: ChatReply) -> Accepted | Fault:
@@ -87,14 +104,17 @@ def _again(request: ChatRequest, reply: ChatReply, fault: Fault) -> ChatRequest:
 
 def _missing(text: str) -> str | None:
     """What the model says is still to be found out; None: it answers."""
+    said = _word_of_missing(text)
+    return one_line(said, MISSING) if said is not None and said.strip() else None
+
+
+def _word_of_missing(text: str) -> str | None:
     try:
         said = _WANTS_MORE.decode(text.strip().removeprefix("```json").strip("`\n "))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
     missing = said.get("missing")
-    if not isinstance(missing, str) or len(said) > 1 or not missing.strip():
-        return None
-    return one_line(missing, MISSING)
+    return missing if isinstance(missing, str) and len(said) == 1 else None
 
 
 def without_strangers(text: str, tasks: tuple[str, ...]) -> str:

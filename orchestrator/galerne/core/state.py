@@ -28,7 +28,7 @@ from galerne.messages.facts import (
     Ready,
     Step,
 )
-from galerne.messages.ids import TaskId, plan_task
+from galerne.messages.ids import TaskId, is_reserved, plan_task
 from galerne.messages.plan import Failed, Succeeded, TaskSpec, Usage
 
 
@@ -139,13 +139,18 @@ class JobState(msgspec.Struct):
         return outcome if isinstance(outcome, Failed) else None
 
     def settled_failures(self) -> set[TaskId]:
-        """What revisions were told of that have ended, and have not given up."""
-        told = (
-            self.ready.get(plan_task(revision))
-            for revision, end in self.plan_ends.items()
-            if end.gave_up is None
-        )
-        return {task for ready in told if ready is not None for task in ready.failed}
+        """What revisions were told of that have ended, and have not given up.
+
+        An answer that asked for more is settled by a revision that knows of nothing more, too: it
+        is then written from what there is.
+        """
+        settled: set[TaskId] = set()
+        for revision, end in self.plan_ends.items():
+            told = self.ready.get(plan_task(revision))
+            if told is not None:
+                kept = end.gave_up is None
+                settled |= {task for task in told.failed if kept or is_reserved(task)}
+        return settled
 
     def is_gone(self, task: TaskId) -> bool:
         """Whether the plan does without it, or what it is a part of is settled or gone."""

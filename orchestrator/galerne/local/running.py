@@ -50,6 +50,7 @@ async def run(
     budget: Budget | None = None,
     timeout: float | None = None,  # noqa: ASYNC109 - of the job, which then ends with what it has
     approve: Sequence[str] = (),
+    revisions: int | None = None,
     on_ask: OnAsk | None = None,
     on_event: OnEvent | None = None,
     on_text: OnText | None = None,
@@ -66,8 +67,9 @@ async def run(
     `plan` is carried out as it stands, without a planner: what `Planner.plan` gave, or tasks as
     JSON has them. `timeout` is in seconds. `approve` names tools whose calls wait for a person's
     word (`*`: all that have an effect), which is asked of `on_ask`, as all questions are, one at a
-    time. `on_event` gets each fact, `on_text` what models say: the task's id and a piece of text;
-    what they raise ends the run and is raised here.
+    time. `revisions` is how often the plan may be revised after failures (None: as the settings
+    say for a fleet, 0: never). `on_event` gets each fact, `on_text` what models say: the task's id
+    and a piece of text; what they raise ends the run and is raised here.
 
     Raises RunFailedError (a JobFailedError) where there is no answer: it failed, or ran out of its
     budget or its time; InvalidInputError, InvalidSettingsError before anything is asked, and
@@ -79,7 +81,9 @@ async def run(
     settings = settings or load_settings()
     job = new_job_id()
     deadline = deadline_of(None, timeout, time.time())
-    request = build(job, goal, budget=budget, deadline=deadline, approve=approve)
+    request = build(
+        job, goal, budget=budget, deadline=deadline, approve=approve, revisions=revisions
+    )
     if request.approve and on_ask is None:
         raise InvalidInputError("approve wants somebody to ask: give on_ask, too")
     found = given_tools(tools, settings.tools)
@@ -94,6 +98,7 @@ async def run(
         deadline=request.deadline,
         approve=request.approve,
         plan=None if plan is None else _tasks(plan),
+        revisions=settings.coordinator.revisions if revisions is None else request.revisions,
     )
     watching = Watching(on_event, on_text)
     log = LocalLog(time.time, watching.fact)

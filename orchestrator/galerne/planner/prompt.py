@@ -20,11 +20,11 @@ from galerne.planner.prompts import Prompts
 from galerne.planner.sections import as_text, escaped, messages, one_line, section
 
 PACKAGED: Final = Prompts()
-PLANNER_PROMPT: Final = "planner.v4.md"
+PLANNER_PROMPT: Final = "planner.v5.md"
 REVISION_PROMPT: Final = "revision.v2.md"
 ANSWER_PROMPT: Final = "answer.v2.md"
 CITE_PROMPT: Final = "answer-cite.v1.md"
-MORE_PROMPT: Final = "answer-more.v1.md"
+MORE_PROMPT: Final = "answer-more.v2.md"
 _MAX_HEADING: Final = 200
 _MAX_DESCRIPTION: Final = 160
 _MAX_FIELDS: Final = 8

@@ -10,7 +10,7 @@ from galerne.errors import (
 )
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest
 from galerne.messages.plan import TaskSpec
-from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult
+from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult, ToolSpec
 from galerne_agents.checks import LOOK_AGAIN, MEND_A_CALL, NOT_USED, SAY_SOMETHING
 from galerne_agents.dialogue import MAX_TURNS
 from galerne_agents.executor import ExecutorAgent
@@ -155,10 +155,32 @@ async def test_an_empty_answer_is_asked_for_once_more() -> None:
 
 
 async def test_giving_up_is_a_failure_in_the_models_words() -> None:
-    world = agent_world(says("I cannot open it."), says("I cannot open it:\nno tool."))
+    replies = (says("I cannot open it."), says("I cannot open it:\nno tool."))
+    world = World(ready(TASK), script(*replies))
     with pytest.raises(PermanentError, match="I cannot open it: no tool"):
         await run(world)
     assert world.requests[1].messages[-1] == ChatMessage("user", LOOK_AGAIN)
+
+
+async def test_who_gives_up_before_looking_has_to_call_a_tool_that_only_looks_once() -> None:
+    writing = ToolSpec(name="write", description="x", parameters={}, effect="once")
+    replies = [says("I cannot read it."), calls(call("read_file", '{"path": "a"}')), says("7")]
+    world = World(ready(TASK, job_tools=None), script(*replies), (*TOOLS, writing), (FOUND,))
+    assert await run(world) == "7"
+    assert [request.tool_choice for request in world.requests] == ["auto", "any", "auto"]
+    assert world.requests[1].messages == world.requests[0].messages
+    assert "cannot read" not in str(world.requests[2].messages)
+    offered = [{tool.name for tool in request.tools} for request in world.requests]
+    assert offered == [{*LISTED, "write"}, {*LISTED}, {*LISTED, "write"}]
+
+
+async def test_who_has_looked_or_has_nothing_to_look_with_may_give_up() -> None:
+    looked = [calls(call("read_file")), says("I cannot."), says("I cannot.")]
+    for replies, tools in ((looked, TOOLS), (looked[1:], ())):
+        world = World(ready(TASK, job_tools=LISTED), script(*replies), tools, (FOUND,))
+        with pytest.raises(PermanentError, match="gave up"):
+            await run(world)
+        assert {request.tool_choice for request in world.requests} == {"auto"}
 
 
 async def test_an_answer_after_nothing_but_failed_calls_is_asked_for_again_and_may_stand() -> None:

@@ -1,10 +1,12 @@
+import json
+
 import msgspec
 import pytest
 
 from galerne.errors import IncompleteError, PermanentError
 from galerne.messages.ids import ANSWER_TASK
 from galerne.messages.plan import TaskSpec
-from galerne_agents.synthesizer import SynthesizerAgent, without_strangers
+from galerne_agents.synthesizer import EXAMPLE, SynthesizerAgent, without_strangers
 from unit.agents.scripted import World, ready, says, script, unusable
 
 pytestmark = pytest.mark.anyio
@@ -47,6 +49,16 @@ async def test_it_may_say_what_is_missing_where_more_may_be_had(text: str) -> No
     with pytest.raises(IncompleteError, match=r"^who wrote b\.txt$"):
         await SynthesizerAgent().run(World(MORE, script(says(text))).attempt())
     assert await SynthesizerAgent().run(World(READY, script(says(text))).attempt()) == text
+
+
+@pytest.mark.parametrize("missing", [EXAMPLE, "", "…"])
+async def test_who_copies_the_example_is_asked_anew_without_that_way_out(missing: str) -> None:
+    world = World(MORE, script(says(json.dumps({"missing": missing})), says("Seven.")))
+    assert await SynthesizerAgent().run(world.attempt()) == "Seven."
+    first, second = (request.messages for request in world.requests)
+    assert EXAMPLE in first[0].content
+    assert '{"missing":' not in second[0].content
+    assert first[1:] == second[1:]
 
 
 async def test_it_is_told_that_more_may_be_had_only_where_it_may() -> None:

@@ -207,6 +207,20 @@ def test_an_answer_may_ask_for_more_and_is_tried_again() -> None:
     assert told.end.result == "both"
 
 
+def test_an_answer_that_asked_for_what_nobody_can_find_is_written_from_what_there_is() -> None:
+    told = Told()
+    told.tell(planned(1, "1"), plan_ended(1), done("plan-1"), done("1", "one"))
+    lacking = Failed("incomplete", "nobody counted b.txt")
+    answer = TaskId("answer")
+    told.tell(Done(task=answer, outcome=lacking, usage=Usage(), by="w", attempt=1, at=3.0))
+    assert told.tell(revised(0, gave_up="there is no b.txt")) == []
+    assert told.tell(done("plan-2")) == ["ready.planner.normal.answer-2"]
+    assert not told.ready("answer-2").more
+    assert list(told.ready("answer-2").inputs) == ["1"]
+    told.tell(done("answer-2", "a.txt has one, and there is no b.txt"))
+    assert told.end.status == "succeeded"
+
+
 def test_an_answer_that_may_not_ask_fails_the_job_if_it_does() -> None:
     told = Told(revisions=0)
     told.tell(planned(1, "1"), plan_ended(1), done("plan-1"), done("1", "one"))

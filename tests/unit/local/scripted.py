@@ -15,7 +15,7 @@ from galerne import RunResult, run
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest, TokenUsage, ToolCall
 from galerne.messages.facts import AnyFact
 from galerne.messages.subjects import fact_name
-from galerne.settings import Settings, ToolSettings, WorkerSettings
+from galerne.settings import CoordinatorSettings, Settings, ToolSettings, WorkerSettings
 
 Answer = Callable[[str, ChatRequest], Awaitable[ChatReply]]
 """The task's id and the request → the reply."""
@@ -32,7 +32,9 @@ SETTINGS = Settings(
         retry_other="0.01..0.05",
     ),
     tools=ToolSettings(concurrency=4),
+    coordinator=CoordinatorSettings(revisions=0),
 )
+"""Fast, and without revisions: whoever tests those says how many there may be."""
 
 
 def says(text: str) -> ChatReply:

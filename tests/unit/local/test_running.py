@@ -1,16 +1,22 @@
 """`galerne.run` with scripted models: the ways to an answer, and those to none."""
 
+import json
+
 import anyio
 import anyio.lowlevel
+import msgspec
 import pytest
 
 from galerne import Budget, JobFailedError, RunFailedError
-from galerne.errors import BadAnswerError, ModelError, UnavailableError
+from galerne.errors import BadAnswerError, InvalidInputError, ModelError, UnavailableError
 from galerne.messages.chat import ChatReply, ChatRequest
 from galerne.messages.facts import Accounted, Claimed, Done, Ended, Ready
 from galerne.messages.plan import Failed, Succeeded
+from galerne.settings import CoordinatorSettings
 from unit.local.scripted import (
+    SETTINGS,
     Facts,
+    Scripted,
     agent_task,
     calls,
     carry_out,
@@ -154,6 +160,49 @@ async def test_what_fails_too_often_fails_the_run() -> None:
         await carry_out(planner=planning(agent_task("1", "say one")), executor=executor)
     assert str(caught.value) == "the run failed: task 1 failed: gibberish (after 3 attempts)"
     assert len(executor.requests) == 3
+
+
+def mending() -> tuple[Scripted, Scripted]:
+    """A planner whose second revision does another task, and an executor that fails the first."""
+
+    async def plan(task: str, _: ChatRequest) -> ChatReply:
+        match task:
+            case "plan-1":
+                return says(json.dumps(agent_task("1", "say one")))
+            case "plan-2":
+                return says(json.dumps(agent_task("1", "say it another way")))
+            case _:
+                return says("one after all")
+
+    async def refuse_the_first(task: str, _: ChatRequest) -> ChatReply:
+        if task == "1":
+            raise ModelError("no such thing")
+        return says("one")
+
+    return Scripted(plan), Scripted(refuse_the_first)
+
+
+@pytest.mark.parametrize("by_settings", [True, False])
+async def test_a_failure_is_mended_by_a_revision_as_in_the_fleet(by_settings: bool) -> None:
+    planner, executor = mending()
+    if by_settings:
+        settings = msgspec.structs.replace(SETTINGS, coordinator=CoordinatorSettings())
+        result = await carry_out(planner=planner, executor=executor, settings=settings)
+    else:
+        result = await carry_out(planner=planner, executor=executor, revisions=1)
+    assert result.answer == "one after all"
+    assert planner.tasks == ["plan-1", "plan-2", "answer"]
+    assert executor.tasks[0] == "1"
+    assert len(executor.tasks) == 2
+
+
+async def test_without_revisions_the_first_failure_is_the_end() -> None:
+    planner, executor = mending()
+    settings = msgspec.structs.replace(SETTINGS, coordinator=CoordinatorSettings())
+    with pytest.raises(RunFailedError, match="task 1 failed: no such thing"):
+        await carry_out(planner=planner, executor=executor, settings=settings, revisions=0)
+    with pytest.raises(InvalidInputError, match="revisions is below 0"):
+        await carry_out(planner=planner, executor=executor, revisions=-1)
 
 
 async def test_what_a_server_refuses_for_good_is_not_tried_again() -> None:

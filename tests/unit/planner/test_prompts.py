@@ -54,11 +54,11 @@ FOLDERS = (
 )
 SUMS = {
     "answer-cite.v1.md": "2c2934a8fb0d",
-    "answer-more.v1.md": "4cd705c6434f",
+    "answer-more.v2.md": "c41e915e3e9d",
     "answer.v2.md": "10f2bbc61da6",
-    "planner.v4.md": "83c1bf2bceff",
+    "planner.v5.md": "6bc94dcb3c1b",
     "revision.v2.md": "a6ebd0418baa",
-    "executor.v2.md": "7922b16be14a",
+    "executor.v3.md": "483b41b59728",
 }
 
 
