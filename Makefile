@@ -18,7 +18,7 @@ export PIP_USER := 0
 export PIP_REQUIRE_HASHES := 0
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_CONSTRAINT PIP_REQUIREMENT PYTHONPATH PYTHONHOME
 
-.PHONY: help demo test check bench bench-models bench-makespan bench-tools chaos fuzz fmt lock clean
+.PHONY: help demo test check bench bench-models bench-real bench-makespan bench-tools chaos fuzz fmt lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -47,6 +47,9 @@ bench-tools: $(VENV)/.run-installed ## tool calls beside plain NATS requests, tw
 
 bench-models: $(VENV)/.bench-installed ## what a model's answer costs beside httpx and openai, some minutes
 	$(BIN)/python -m bench.models $(ARGS)
+
+bench-real: $(VENV)/.dev-installed ## a real small model over 20 goals, some 20 minutes (fetches 1.1 GB once; or: ARGS="--endpoint URL --model NAME")
+	$(BIN)/python -m bench.real_model --weights ~/.cache/galerne-bench $(ARGS)
 
 chaos: $(VENV)/.dev-installed ## kill every process at every boundary, half an hour (or: ARGS="matrix")
 	cd tests && ../$(BIN)/python -m chaos $(ARGS)
