@@ -43,6 +43,7 @@ async def llamacpp_server(file: Path, log: Path) -> AsyncGenerator[str]:
 
 def _serve(file: str) -> None:
     os.nice(5)  # whatever else the machine does comes first: a model takes every core
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning helps only on idle cores
     library: Any = import_module("xllamacpp")
     asked = library.CommonParams()
     asked.model.path = file

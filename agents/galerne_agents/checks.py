@@ -3,6 +3,9 @@
     "I cannot" ▸ complaint about its calls or its form ▸ nothing ▸ no value of the task's schema
     ▸ refused by the task's named check ▸ built on tool calls that all failed
 
+No prompt offers "I cannot" before something has failed: in a first try of Qwen2.5-Coder 1.5B that
+offer was nearly all it answered, and without it it called the tool. Models say it on their own.
+
 The first of them that holds is the answer's fault. The last one is soft: such an answer may well
 be right, that there is no such file for instance, so where no larger model is left to ask it
 stands.
@@ -31,7 +34,7 @@ LOOK_AGAIN: Final = (
 MEND_A_CALL: Final = (
     "None of your tool calls has succeeded, so your answer rests on nothing. Read the errors, call"
     " again with what is mended or call another tool, then answer; if the errors themselves are"
-    " the answer, give it once more."
+    ' the answer, give it once more. If there is really no way, begin with "I cannot" and say why.'
 )
 WORDS: Final = 300
 """Characters of a fault's reason, which stands in the log and in one line of a terminal."""

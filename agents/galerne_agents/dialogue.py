@@ -10,8 +10,8 @@ lists any, and not by which tools happen to be served at this moment: where none
 call becomes one, and the runtime answers for a tool that does not exist.
 
 A model that gives up before it has looked at anything is asked anew, and then has to call one of
-the tools that only look: small models take the permission to say "I cannot" for advice. What it
-said does not stay in the conversation, or it would say that again whatever the tool has shown.
+the tools that only look: small models give up at a word. What it said does not stay in the
+conversation, or it would say that again whatever the tool has shown.
 
 A model is asked again once for each fault. A call that succeeds after that shows that it went on,
 so a fault of another kind is told to it, too; the same words are never said twice.

@@ -58,7 +58,7 @@ SUMS = {
     "answer.v2.md": "10f2bbc61da6",
     "planner.v5.md": "6bc94dcb3c1b",
     "revision.v2.md": "a6ebd0418baa",
-    "executor.v3.md": "483b41b59728",
+    "executor.v3.md": "738fc7ad0de0",
 }
 
 
