@@ -122,7 +122,12 @@ def test_every_entry_point_of_the_wheel_loads(installed: Path, tmp_path: Path) -
     )
     lines = run(installed, "-c", script, cwd=tmp_path).splitlines()
     groups = {line.split()[0] for line in lines}
-    assert groups == {"console_scripts", "galerne.agents", "galerne.tools"}
+    assert groups == {
+        "console_scripts",
+        "galerne.agents",
+        "galerne.tool_sources",
+        "galerne.tools",
+    }
 
 
 def test_the_command_explains_itself(installed: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from galerne.messages.blobs import to_blob
 from galerne.settings import McpSettings, ToolSettings
 from galerne.testing.tools import call_tool, memory_blobs, refusal_of, value_of
 from galerne.tools import AnyTool, with_sources
+from galerne_tools.mcp import offer
 
 pytestmark = pytest.mark.anyio
 
@@ -362,3 +363,24 @@ async def test_a_large_text_is_put_aside() -> None:
 async def test_chatter_is_skipped() -> None:
     async with served(bad=hostile("chatter")) as tools:
         assert await value_of(tools["good"]) == "fine"
+
+
+async def test_one_that_never_answers_keeps_no_other_waiting() -> None:
+    async with (
+        served(bad=hostile("silent"), time=TIME) as tools,
+        anyio.create_task_group() as calls,
+    ):
+        for _ in range(20):
+            calls.start_soon(call_tool, tools["good"])
+        await anyio.wait_all_tasks_blocked()
+        value = await value_of(tools["get_current_time"], {"timezone": "UTC"})
+        assert value["timezone"] == "UTC"
+        calls.cancel_scope.cancel()
+
+
+async def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(name: str) -> None:
+        assert name == "mcp"
+
+    monkeypatch.setattr(offer, "find_spec", nothing)
+    assert "pip install 'galerne[mcp]'" in str(await refused_start(time=TIME))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mcp_types import Tool, ToolAnnotations
+from mcp_types import Tool, ToolAnnotations, ToolExecution
 
 from galerne.errors import InvalidInputError, InvalidSettingsError
 from galerne.messages.ids import is_id
@@ -78,12 +78,13 @@ def test_what_cannot_be_served_is_named_and_the_rest_is_there() -> None:
         Tool(name="bad", input_schema={"type": "object", "properties": {"a": {"type": 7}}}),
         Tool(name="titled", title="A title", input_schema={"type": "object"}),
         Tool(name="🦊", input_schema=SCHEMA),
+        Tool(name="slow", input_schema=SCHEMA, execution=ToolExecution(task_support="required")),
     ]
     found, faults = described_tools("s", listed, "not a version", SETTINGS, Names(()), call_of)
     assert [tool.spec.name for tool in found] == ["good", "titled"]
     assert [tool.spec.description for tool in found] == ["Does good.", "A title"]
     assert {tool.spec.version for tool in found} == {"1"}
-    assert len(faults) == 3
+    assert len(faults) == 4
     assert "no JSON Schema" in faults[1]
 
 

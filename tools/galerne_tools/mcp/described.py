@@ -93,6 +93,9 @@ def described_tools(
     for tool in listed:
         if not is_among(tool.name, settings.tools):
             continue
+        if tool.execution is not None and tool.execution.task_support == "required":
+            faults.append(f"{tool.name[:80]!r}: it wants to be called as a task of MCP")
+            continue
         name = names.claim(server, tool.name)
         if name is None or name in found:
             faults.append(f"{tool.name[:80]!r}: its name is taken, or cannot be one on the bus")
