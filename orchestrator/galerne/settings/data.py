@@ -1,21 +1,22 @@
-"""The tools that ask files by SQL."""
+"""What queries over data files may take."""
 
 from galerne.settings.section import Section
 
 
 class DataSettings(Section, frozen=True):
-    """`describe_data` and `query_data`, over the files under `tools.root`."""
+    """`query_data` and `describe_data`: SQL over the files under `tools.root`, read only."""
 
     enabled: bool = False
-    """Whether the tools are there. Needs the extra `data` (DuckDB)."""
+    """Whether the tools are there. They need the extra `data`."""
     seconds: float = 30.0
-    """Seconds that one query may take."""
-    memory: int = 1024 * 1024 * 1024
-    """Bytes that one query may hold; nothing is written to disk. A SQLite file may have a quarter
-    of that."""
+    """Seconds that one call may take: a scan of some gigabytes, and an end to a join gone wrong."""
+    memory: int = 512 * 1024 * 1024
+    """Bytes that DuckDB may hold for one call; nothing is spilled to the disk."""
     threads: int = 2
-    """Cores that one query may use."""
-    concurrency: int = 2
-    """Queries at once in one worker: each may take `memory`."""
+    """Processor cores that one call may use."""
+    concurrency: int = 4
+    """Calls at once in one worker, each a process with that memory and those cores."""
     rows: int = 1000
-    """Rows of one answer at the most; a model asks for fewer by itself."""
+    """Rows that one query gives at the most; a model asks for 100 unless it says otherwise."""
+    output: int = 128 * 1024
+    """Bytes of rows that one query gives: about 40,000 tokens, all that a 7B model can read."""

@@ -1,319 +1,454 @@
-"""SQL over files: what it reads, what it gives, and what it never reaches."""
+"""Queries over files, and nothing but those files: as the process for a call runs them."""
 
-import gzip
 import os
 import sqlite3
-from decimal import Decimal
+import threading
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import anyio
 import duckdb
-import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from galerne.errors import InvalidSettingsError, ToolError
-from galerne.settings import DataSettings, ToolSettings
-from galerne.tools import AnyTool
-from galerne_tools.data import engine, offer
-from galerne_tools.data.names import quoted, text
-from galerne_tools.data.offer import tools
-from galerne_tools.data.values import plain
-from unit.tools import calls
+from galerne_tools._root import Root
+from galerne_tools.data.child import answer
+from galerne_tools.data.engine import connected, lock
+from galerne_tools.data.orders import (
+    Describe,
+    Described,
+    Order,
+    Queried,
+    Query,
+    Refused,
+    Rows,
+    Table,
+)
+from galerne_tools.data.sources import Sources
 
-pytestmark = pytest.mark.anyio
-
-SECRET = "outside, and never to be seen"
+MEGABYTE = 1024 * 1024
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    root = tmp_path / "root"
-    (root / "logs").mkdir(parents=True)
-    (root / "sales.csv").write_text("name,amount,day\na,1.5,2024-01-02\nb,2.25,2024-01-03\n")
-    for month in (1, 2):
-        (root / f"logs/{month}.jsonl").write_text(f'{{"month": {month}, "n": [1, 2]}}\n')
-    with gzip.open(root / "packed.csv.gz", "wt") as packed:
-        packed.write("n\n1\n2\n")
-    path = str(root / "t.parquet").replace("'", "''")
-    duckdb.connect().execute(f"COPY (SELECT 1.10::DECIMAL(9,2) AS d) TO '{path}'")
-    with sqlite3.connect(root / "shop.db") as shop:
-        shop.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, price REAL, note TEXT)")
-        shop.execute("INSERT INTO orders VALUES (1, 2.5, 'x'), (9007199254740993, 3, NULL)")
-        shop.execute("CREATE TABLE mixed (v)")
-        shop.execute("INSERT INTO mixed VALUES (1), ('two'), (x'ff'), (NULL)")
-        shop.execute("CREATE VIEW dear AS SELECT * FROM orders WHERE price > 2.6")
-    shop.close()
-    (tmp_path / "secret.csv").write_text(f"s\n{SECRET}\n")
-    (root / "link.csv").symlink_to("../secret.csv")
-    return root
+    folder = tmp_path / "root"
+    (folder / "sales").mkdir(parents=True)
+    (folder / "sales/may.csv").write_text("id,name,price,day\n1,ann,1.10,2024-02-29\n2,,2.25,\n")
+    (folder / "sales/june.csv").write_text("id,name,price,day\n3,bob,3,2024-06-01\n")
+    (folder / "people.jsonl").write_text('{"name":"ann","tags":["a","b"],"spot":{"x":1}}\n')
+    with duckdb.connect() as duck:
+        made = "SELECT 7 AS n, 12.50::DECIMAL(9,2) AS price"
+        duck.execute(f"COPY ({made}) TO '{folder}/one.parquet'")
+        duck.execute(f"COPY ({made}) TO '{folder}/packed.csv.gz'")
+    with closing(sqlite3.connect(folder / "shop.db")) as database:
+        database.executescript(
+            """CREATE TABLE orders (id INTEGER PRIMARY KEY, day DATE, total REAL, odd, raw BLOB);
+            INSERT INTO orders VALUES (1, '2024-01-02', 1.5, 'x', x'00ff'),
+                (9007199254740993, NULL, 2, 3, NULL);
+            CREATE VIEW "by day" AS SELECT day, count(*) AS n FROM orders GROUP BY day;"""
+        )
+        database.commit()
+    return folder
 
 
 @pytest.fixture
-def named(root: Path) -> dict[str, AnyTool]:
-    settings = ToolSettings(root=str(root), data=DataSettings(enabled=True, rows=50))
-    return {made.spec.name: made for made in tools(settings)}
+def ask(root: Path, tmp_path: Path) -> Callable[[str], Any]:
+    """Runs SQL in this process; rows, or what the model reads instead."""
+    order = order_over(root, tmp_path)
+
+    def run(sql: str, rows: int = 100) -> Any:
+        match answer(Query(order, sql, rows)):
+            case Queried(made):
+                return made.rows
+            case Refused(message):
+                assert "\n" not in message
+                return message
+            case other:
+                return other
+
+    return run
 
 
-ANSWERS: dict[str, tuple[str, list[list[Any]]]] = {
-    "a CSV file": ("SELECT sum(amount), min(day) FROM 'sales.csv'", [[3.75, "2024-01-02"]]),
-    "without quotes": ("SELECT count(*) FROM sales.csv", [[2]]),
-    "compressed": ("SELECT sum(n) FROM 'packed.csv.gz'", [[3]]),
-    "several files": (
-        "SELECT month, sum(x) FROM 'logs/*.jsonl', unnest(n) AS u(x) GROUP BY 1 ORDER BY 1",
-        [[1, 3], [2, 3]],
-    ),
-    "Parquet, with all its digits": ("SELECT d FROM 't.parquet'", [["1.10"]]),
-    "SQLite": (
-        'SELECT id, price, note FROM "shop.db".orders ORDER BY id',
-        [[1, 2.5, "x"], [9007199254740993, 3.0, None]],
-    ),
-    "a view of SQLite": ('SELECT count(*) FROM "shop.db".dear', [[1]]),
-    "a column of all types": (
-        'SELECT v FROM "shop.db".mixed',
-        [["1"], ["two"], ["ff"], [None]],
-    ),
-    "two files joined": (
-        """SELECT s.name, o.note FROM 'sales.csv' s JOIN "shop.db".orders o ON o.price = 2.5
-           ORDER BY 1""",
-        [["a", "x"], ["b", "x"]],
-    ),
-    "a name of the query's own": (
-        "WITH sales AS (SELECT 1 AS n) SELECT n + 1 FROM sales",
-        [[2]],
-    ),
-    "described by SQL": (
-        "SELECT column_name FROM (DESCRIBE 'sales.csv')",
-        [["name"], ["amount"], ["day"]],
-    ),
+def order_over(root: Path, tmp_path: Path) -> Order:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir(exist_ok=True)
+    return Order(str(root), 10, 256 * MEGABYTE, 1, 100_000, str(scratch))
+
+
+def tables(root: Path, tmp_path: Path, path: str) -> list[Table]:
+    made = answer(Describe(order_over(root, tmp_path), path))
+    assert isinstance(made, Described), made
+    return made.tables
+
+
+def test_files_are_tables(ask: Callable[[str], Any]) -> None:
+    assert ask("FROM 'sales/may.csv' WHERE id = 1") == [
+        {"id": 1, "name": "ann", "price": 1.1, "day": "2024-02-29"}
+    ]
+    assert ask("SELECT count(*) AS n FROM 'sales/*.csv'") == [{"n": 3}]
+    assert ask("SELECT tags, spot FROM 'people.jsonl'") == [{"tags": ["a", "b"], "spot": {"x": 1}}]
+    assert ask("SELECT * FROM 'one.parquet'") == [{"n": 7, "price": "12.50"}]
+    assert ask("FROM 'packed.csv.gz'") == [{"n": 7, "price": 12.5}]
+
+
+def test_names_may_stand_without_quotes(root: Path, ask: Callable[[str], Any]) -> None:
+    (root / "may.csv").write_text("n\n1\n")
+    (root / "june.csv").write_text("n\n2\n")
+    assert ask("SELECT may.n + june.n AS n FROM may.csv may, june.csv june") == [{"n": 3}]
+    assert ask("SELECT count(*) AS n FROM may.csv, 'may.csv' AS other") == [{"n": 1}]
+
+
+def test_readers_may_be_called(ask: Callable[[str], Any]) -> None:
+    assert ask("SELECT id FROM read_csv('sales/june.csv', header=true);") == [{"id": 3}]
+    assert ask("SELECT id FROM read_csv(['sales/may.csv', 'sales/june.csv']) ORDER BY 1 DESC") == [
+        {"id": 3},
+        {"id": 2},
+        {"id": 1},
+    ]
+    assert ask("SELECT n FROM read_csv('packed.csv.gz')") == [{"n": 7}]
+    assert ask("SELECT n FROM read_csv('packed.csv.gz', compression='gzip')") == [{"n": 7}]
+    assert ask("SELECT n FROM parquet_scan('one.parquet') -- all of it") == [{"n": 7}]
+    assert ask("SELECT max(id) AS n FROM read_csv('sales/*.csv')") == [{"n": 3}]
+
+
+def test_sqlite_is_read_as_it_is(ask: Callable[[str], Any]) -> None:
+    assert ask('FROM "shop.db".orders ORDER BY id') == [
+        {"id": 1, "day": "2024-01-02", "total": 1.5, "odd": "x", "raw": "\\x00\\xFF"},
+        {"id": "9007199254740993", "day": None, "total": 2.0, "odd": "3", "raw": None},
+    ]
+    assert ask('SELECT n FROM "shop.db"."by day" WHERE day IS NOT NULL') == [{"n": 1}]
+    joined = """SELECT name FROM "shop.db".main.ORDERS o JOIN 'sales/may.csv' c ON o.id = c.id"""
+    assert ask(joined) == [{"name": "ann"}]
+    assert 'name a table in it: FROM "shop.db"."by day", FROM "shop.db"."orders"' in ask(
+        "FROM 'shop.db'"
+    )
+    assert "its tables are: by day, orders" in ask('FROM "shop.db".order')
+    assert "double quotes" in ask("SELECT * FROM 'shop.db'.orders")
+
+
+def test_what_is_not_committed_is_not_there(root: Path, ask: Callable[[str], Any]) -> None:
+    """Neither in a write-ahead log nor in a rollback journal; and what is in a log, is."""
+    count = 'SELECT count(*) AS n FROM "{}".t'
+    for mode in ("wal", "delete"):
+        with closing(sqlite3.connect(root / f"{mode}.db", isolation_level=None)) as database:
+            database.execute(f"PRAGMA journal_mode = {mode}")
+            database.execute("PRAGMA cache_size = 1")
+            database.execute("CREATE TABLE t (x)")
+            database.execute("INSERT INTO t VALUES (1)")
+            before = sorted(one.name for one in root.iterdir())
+            assert ask(count.format(f"{mode}.db")) == [{"n": 1}]
+            assert sorted(one.name for one in root.iterdir()) == before
+            database.execute("BEGIN")
+            many = "WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c LIMIT 5000)"
+            database.execute(f"INSERT INTO t {many} SELECT hex(randomblob(50)) FROM c")
+            assert ask(count.format(f"{mode}.db")) == [{"n": 1}]
+            database.execute("COMMIT")
+            assert ask(count.format(f"{mode}.db")) == [{"n": 5001}]
+
+
+EXACT = {
+    "0.1::DECIMAL(3,1) + 0.2::DECIMAL(3,1)": "0.3",
+    "170141183460469231731687303715884105727": "170141183460469231731687303715884105727",
+    "9007199254740991": 9007199254740991,
+    "9007199254740992": "9007199254740992",
+    "18446744073709551615::UBIGINT": "18446744073709551615",
+    "'nan'::DOUBLE": "NaN",
+    "'-inf'::DOUBLE": "-Infinity",
+    "0.1::DOUBLE + 0.2::DOUBLE": 0.30000000000000004,
+    "DATE '2024-02-29'": "2024-02-29",
+    "'infinity'::DATE": "infinity",
+    "'290000-01-01'::DATE": "290000-01-01",
+    "TIMESTAMP '2024-02-29 01:02:03.456789'": "2024-02-29 01:02:03.456789",
+    "'2024-01-01 00:00:00.123456789'::TIMESTAMP_NS": "2024-01-01 00:00:00.123456789",
+    "TIMESTAMPTZ '2024-01-01 00:00:00+02'": "2023-12-31 22:00:00+00",
+    "TIME '01:02:03'": "01:02:03",
+    "INTERVAL 3 MONTHS": "3 months",
+    "'\\xAA'::BLOB": "\\xAA",
+    "NULL": None,
+    "true": True,
+    "[1.5::DECIMAL(3,1), NULL]": ["1.5", None],
+    "{'a': DATE '2024-01-01', 'b c': [{'x': 'nan'::DOUBLE}]}": {
+        "a": "2024-01-01",
+        "b c": [{"x": "NaN"}],
+    },
+    "MAP {1: 2.5::DECIMAL(3,1)}": {"1": "2.5"},
+    "[1, 2]::INTEGER[2]": [1, 2],
+    "'{\"a\": 1}'::JSON": '{"a": 1}',
+    "'a'::ENUM ('a', 'b')": "a",
+    "'é\"\\n'": 'é"\\n',
+    "'7'::UNION (n INTEGER, s VARCHAR)": "7",
 }
+"""An expression → what a model reads of it."""
 
 
-@pytest.mark.parametrize("case", ANSWERS)
-async def test_files_are_asked_by_sql(named: dict[str, AnyTool], case: str) -> None:
-    sql, rows = ANSWERS[case]
-    answer = await calls.value_of(named["query_data"], sql=sql)
-    assert (answer["rows"], answer["more"]) == (rows, False)
+@pytest.mark.parametrize("expression", EXACT)
+def test_values_are_exact(expression: str, ask: Callable[[str], Any]) -> None:
+    ((value,),) = (row.values() for row in ask(f"SELECT {expression} AS x"))
+    assert value == EXACT[expression]
+    assert type(value) is type(EXACT[expression])
 
 
-async def test_what_a_file_holds_is_told(named: dict[str, AnyTool]) -> None:
-    describe = named["describe_data"]
-    assert await calls.value_of(describe, path="sales.csv") == [
-        {
-            "name": "'sales.csv'",
-            "columns": ["name VARCHAR", "amount DOUBLE", "day DATE"],
-            "rows": 2,
-            "sample": [["a", 1.5, "2024-01-02"], ["b", 2.25, "2024-01-03"]],
-        }
-    ]
-    shop = await calls.value_of(describe, path="shop.db")
-    assert [(one["name"], one["rows"]) for one in shop] == [
-        ('"shop.db"."dear"', 1),
-        ('"shop.db"."mixed"', 4),
-        ('"shop.db"."orders"', 2),
-    ]
-    assert shop[2]["columns"] == ["id BIGINT", "price DOUBLE", "note VARCHAR"]
-    logs = await calls.value_of(describe, path="logs/*.jsonl")
-    assert (logs[0]["name"], logs[0]["rows"]) == ("'logs/*.jsonl'", 2)
+def test_every_type_has_a_form(ask: Callable[[str], Any]) -> None:
+    rows = ask("FROM test_all_types()")
+    assert len(rows) == 3
+    assert len(rows[0]) > 50
 
 
 ESCAPES = [
-    "SELECT * FROM '/etc/passwd'",
-    "SELECT * FROM '../secret.csv'",
-    "SELECT * FROM 'link.csv'",
-    'SELECT * FROM "link.csv"',
-    "SELECT * FROM 'file:///etc/passwd'",
-    "SELECT * FROM 's3://bucket/x.parquet'",
-    "SELECT * FROM 'http://127.0.0.1:9/x.csv'",
-    "SELECT * FROM '/proc/self/environ'",
-    "SELECT * FROM '/proc/self/fd/0'",
-    "SELECT * FROM read_csv('/etc/passwd')",
-    "SELECT * FROM read_csv(['../secret.csv'])",
-    "SELECT * FROM read_csv_auto('sales.csv')",
-    "SELECT * FROM read_text('/etc/passwd')",
-    "SELECT * FROM read_blob('/proc/self/environ')",
-    "SELECT * FROM read_json('/etc/passwd')",
-    "SELECT * FROM read_parquet('t.parquet')",
-    "SELECT * FROM parquet_metadata('t.parquet')",
-    "SELECT * FROM sniff_csv('/etc/passwd')",
-    "SELECT * FROM glob('/etc/*')",
-    "SELECT * FROM query('SELECT * FROM read_text(''/etc/passwd'')')",
-    "SELECT * FROM query_table('/etc/passwd')",
-    "SELECT getenv('HOME')",
-    "SELECT * FROM SECRET",
-    "SELECT * FROM settings",
-    "SELECT * FROM duckdb_extensions()",
-    "COPY (SELECT 1) TO '../escaped.csv'",
-    "COPY (SELECT 1) TO 'escaped.csv'",
-    "EXPORT DATABASE 'escaped'",
-    "ATTACH 'shop.db' AS s",
+    "FROM '/etc/passwd'",
+    "FROM '{out}/secret.csv'",
+    "FROM '../out/secret.csv'",
+    "FROM 'sales/../../out/secret.csv'",
+    "FROM 'link.csv'",
+    "FROM 'folder/secret.csv'",
+    "FROM 'folder/*.csv'",
+    "FROM 'fifo.csv'",
+    "FROM 'https://127.0.0.1:9/secret.csv'",
+    "FROM 's3://bucket/secret.parquet'",
+    "FROM 'file://{out}/secret.csv'",
+    "FROM '/proc/self/environ'",
+    "FROM '/proc/self/fd/0'",
+    "FROM '/dev/stdin'",
+    'FROM "{out}/secret.db".t',
+    'FROM "link.db".t',
+    "FROM read_csv('{out}/secret.csv')",
+    "FROM read_csv('sales/may.csv', columns={{'a': 'VARCHAR'}}), read_csv('{out}/secret.csv')",
+    "FROM read_csv(['sales/may.csv', '{out}/secret.csv'])",
+    "FROM read_csv('{out}/' || 'secret.csv')",
+    "FROM read_csv((SELECT '{out}/secret.csv'))",
+    "SELECT * FROM (SELECT '{out}/secret.csv' AS p), LATERAL read_csv(p)",
+    "FROM read_text('{out}/secret.csv')",
+    "FROM read_blob('{out}/*')",
+    "FROM read_json_objects_auto('{out}/secret.csv')",
+    "FROM read_ndjson_objects('{out}/' || 'secret.csv')",
+    "FROM glob('{out}/*')",
+    "FROM glob('/proc/self/fd/*')",
+    "FROM sniff_csv('{out}/secret.' || 'csv')",
+    "FROM parquet_metadata('{out}/secret.csv')",
+    "FROM parquet_schema('{out}/secret.csv')",
+    "FROM query('FROM read_text(''{out}/secret.csv'')')",
+    "FROM query_table('{out}/secret.csv')",
+    "FROM query_table(['{out}/secret.csv'])",
+    "FROM json_execute_serialized_sql(json_serialize_sql('FROM read_text(''{out}/secret.csv'')'))",
+    "FROM sqlite_scan('{out}/secret.db', 't')",
+    "FROM read_duckdb('{out}/secret.duckdb')",
+    "ATTACH '{out}/secret.db' AS s (TYPE sqlite)",
+    "ATTACH '{out}/new.duckdb'",
+    "COPY (SELECT 'SECRET') TO '{out}/new.csv'",
+    "COPY (SELECT 1) TO '/proc/self/fd/1' (USE_TMP_FILE false)",
+    "COPY 'sales/may.csv' FROM '{out}/secret.csv'",
+    "EXPORT DATABASE '{out}/new'",
+    "IMPORT DATABASE '{out}'",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "LOAD '{out}/secret.so'",
+    "FORCE INSTALL sqlite FROM 'http://127.0.0.1:9'",
+    "SET enable_external_access = true",
+    "SET allowed_directories = ['/']",
+    "RESET lock_configuration",
+    "SET GLOBAL temp_directory = '{out}'",
+    "PRAGMA database_list",
+    "PRAGMA enable_profiling",
+    "PRAGMA profile_output = '{out}/new'",
+    "SET profiling_output = '{out}/new'",
+    "SET log_query_path = '{out}/new'",
+    "CALL enable_logging(storage = 'file', storage_path = '{out}/new')",
+    "CREATE SECRET s (TYPE s3)",
+    "CREATE TABLE t AS SELECT 1",
+    "CREATE MACRO m() AS TABLE FROM read_text('{out}/secret.csv')",
+    "INSERT INTO 'sales/may.csv' VALUES (1)",
+    'DELETE FROM "shop.db".orders',
+    'DROP VIEW "sales/may.csv"',
+    "SELECT 1; FROM read_text('{out}/secret.csv')",
+    "SELECT 1) UNION ALL (FROM read_text('{out}/secret.csv')",
+    "DESCRIBE FROM read_csv('{out}/secret.csv'); COPY (SELECT 1) TO '{out}/new'",
+    "SUMMARIZE FROM read_text('{out}/secret.csv')",
+    "EXPLAIN ANALYZE COPY (SELECT 1) TO '{out}/new.csv'",
+    "PREPARE p AS FROM read_text('{out}/secret.csv')",
+    "SELECT getenv('SECRET')",
+    "VACUUM",
+    "CHECKPOINT",
+]
+"""Attempts to read SECRET, or to leave something in the folder `out`."""
+
+
+def look(folder: Path) -> dict[str, bytes]:
+    return {str(one): one.read_bytes() for one in sorted(folder.rglob("*")) if one.is_file()}
+
+
+@pytest.mark.parametrize("attempt", ESCAPES)
+def test_nothing_else_is_reached(
+    attempt: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "SECRET")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "secret.csv").write_text("word\nSECRET\n")
+    with closing(sqlite3.connect(out / "secret.db")) as database:
+        database.execute("CREATE TABLE t AS SELECT 'SECRET' AS word")
+        database.commit()
+    (root / "link.csv").symlink_to(out / "secret.csv")
+    (root / "link.db").symlink_to(out / "secret.db")
+    (root / "folder").symlink_to(out)
+    os.mkfifo(root / "fifo.csv")
+    before = look(tmp_path / "root" / "sales"), look(out), (root / "shop.db").read_bytes()
+    made = answer(Query(order_over(root, tmp_path), attempt.format(out=out), 100))
+    assert isinstance(made, Refused), made
+    assert "SECRET" not in made.message.replace("getenv('SECRET')", "")
+    assert "\n" not in made.message
+    after = look(tmp_path / "root" / "sales"), look(out), (root / "shop.db").read_bytes()
+    assert after == before
+
+
+BEHIND = [
+    "COPY (SELECT 1) TO '{out}/new'",
+    "COPY (SELECT 1) TO '{out}/new' (USE_TMP_FILE false)",
+    "ATTACH '{out}/new'",
+    "EXPORT DATABASE '{out}/new'",
+    "FROM read_text('/etc/passwd')",
+    "FROM glob('/etc/*')",
     "INSTALL httpfs",
     "LOAD httpfs",
     "SET enable_external_access = true",
-    "RESET lock_configuration",
+    "SET allowed_paths = ['/etc/passwd']",
+    "SET lock_configuration = false",
     "PRAGMA enable_profiling",
-    "CREATE TABLE t AS SELECT 1",
-    "CREATE SECRET s (TYPE s3)",
-    "CREATE MACRO f() AS 1",
-    "INSERT INTO 'sales.csv' VALUES (1)",
-    "DELETE FROM 'sales.csv'",
-    "CALL pragma_version()",
-    "SELECT 1; COPY (SELECT 1) TO 'escaped.csv'",
-    "SELECT 1; SELECT 2",
-    "EXPLAIN ANALYZE SELECT 1",
-    "CHECKPOINT",
-    'SELECT * FROM "shop.db".orders; DROP TABLE x',
-    'SELECT * FROM "../root/shop.db".orders',
+    "CREATE PERSISTENT SECRET s (TYPE s3)",
 ]
+"""Statements that the check for SELECT keeps out, as DuckDB takes them without it."""
 
 
-def names(folder: Path) -> list[str]:
-    return sorted(one.name for one in folder.iterdir())
-
-
-@pytest.mark.parametrize("sql", ESCAPES)
-async def test_nothing_else_is_read_and_nothing_is_written(
-    named: dict[str, AnyTool], root: Path, sql: str
+@pytest.mark.parametrize("statement", BEHIND)
+def test_behind_the_check_there_is_a_second_wall(
+    statement: str, root: Path, tmp_path: Path
 ) -> None:
-    before = names(root)
-    refused = await calls.refusal_of(named["query_data"], sql=sql)
-    assert SECRET not in refused.message
-    assert "root:x" not in refused.message
-    assert names(root) == before
-    assert names(root.parent) == ["root", "secret.csv"]
+    order = order_over(root, tmp_path)
+    with Sources(Root(order.root), tmp_path) as sources, closing(connected(order)) as duck:
+        lock(duck, sources)
+        with pytest.raises(duckdb.Error):
+            duck.execute(statement.format(out=tmp_path))
+    assert not (tmp_path / "new").exists()
 
 
-async def test_whatever_a_query_may_say_of_its_walls_they_stand(named: dict[str, AnyTool]) -> None:
-    asked = "SELECT value FROM duckdb_settings() WHERE name = 'enable_external_access'"
-    assert (await calls.value_of(named["query_data"], sql=asked))["rows"] == [["false"]]
+def test_a_folder_that_is_swapped_for_a_link_leads_nowhere(root: Path, tmp_path: Path) -> None:
+    inside, out, aside = root / "box", tmp_path / "out", root / "aside"
+    for folder, word in ((inside, "inside"), (out, "OUTSIDE")):
+        folder.mkdir()
+        (folder / "a.csv").write_text(f"word\n{word}\n")
+        with closing(sqlite3.connect(folder / "a.db")) as database:
+            database.execute(f"CREATE TABLE t AS SELECT '{word}' AS word")
+            database.commit()
+    done = threading.Event()
 
+    def swap() -> None:
+        while not done.is_set():
+            inside.rename(aside)
+            inside.symlink_to(out)
+            inside.unlink()
+            aside.rename(inside)
 
-MISTAKES = {
-    "SELECT * FROM 'sale.csv'": "there is no sale.csv; there is sales.csv",
-    "SELECT * FROM sales": "there is no sales",
-    "SELECT * FROM 'no/*.csv'": "there is no no",
-    "SELECT * FROM '*.xml'": "no file matches *.xml",
-    "SELECT * FROM 'shop.db'": '"shop.db"."orders"',
-    'SELECT * FROM "shop.db".none': '"shop.db"."orders"',
-    "SELECT nme FROM 'sales.csv'": "name",
-    "SELECT FROM": "no SQL",
-    "SELECT * FROM read_csv('sales.csv')": "FROM 'sales.csv'",
-    "SELECT repeat('x', 200000)": "left(column, 1000)",
-    "SELECT repeat('x', 2000000000)": "",
-}
-
-
-@pytest.mark.parametrize("sql", MISTAKES)
-async def test_a_mistake_is_one_line_that_helps(named: dict[str, AnyTool], sql: str) -> None:
-    assert MISTAKES[sql] in (await calls.refusal_of(named["query_data"], sql=sql)).message
-
-
-async def test_files_that_are_no_tables_say_so(root: Path, named: dict[str, AnyTool]) -> None:
-    (root / "a.md").write_text("text")
-    (root / "broken.parquet").write_bytes(b"PAR1 and no more")
-    (root / "broken.db").write_bytes(b"SQLite format 3\0" + os.urandom(5000))
-    (root / "empty.csv").write_text("")
-    for path, why in {
-        "a.md": "is no table",
-        "broken.parquet": "",
-        "broken.db": "cannot be read as SQLite",
-        "none.csv": "there is no none.csv",
-        "s*.[cd]*": "several forms",
-    }.items():
-        assert why in (await calls.refusal_of(named["describe_data"], path=path)).message
-
-
-async def test_a_sqlite_file_with_changes_beside_it_is_not_read_half(
-    root: Path, named: dict[str, AnyTool]
-) -> None:
-    live = sqlite3.connect(root / "live.db")
-    live.execute("PRAGMA journal_mode = WAL")
-    live.execute("CREATE TABLE t (n)")
-    live.commit()
-    query = 'SELECT count(*) FROM "live.db".t'
-    assert (
-        "open in another program"
-        in (await calls.refusal_of(named["query_data"], sql=query)).message
-    )
-    live.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    assert (await calls.value_of(named["query_data"], sql=query))["rows"] == [[0]]
-    live.close()
-
-
-async def test_answers_have_an_end(named: dict[str, AnyTool]) -> None:
-    query = named["query_data"]
-    some = await calls.value_of(query, sql="SELECT * FROM range(10)", max_rows=3)
-    assert (some["rows"], some["more"]) == ([[0], [1], [2]], True)
-    most = await calls.value_of(query, sql="SELECT * FROM range(1000)", max_rows=900)
-    assert (len(most["rows"]), most["more"]) == (50, True)
-    large = await calls.value_of(query, sql="SELECT repeat('x', 30000) FROM range(40)")
-    assert (len(large["rows"]), large["more"]) == (3, True)
-
-
-async def test_a_query_that_is_given_up_ends(named: dict[str, AnyTool]) -> None:
-    """The thread is the proof: the limiter has all its places back."""
-    limiter = anyio.to_thread.current_default_thread_limiter()
-    with anyio.move_on_after(0.3):
-        await calls.call(named["query_data"], sql="SELECT count(*) FROM range(1e15::BIGINT)")
-    with anyio.fail_after(20):
-        while limiter.borrowed_tokens:
-            await anyio.sleep(0.01)
-
-
-def test_without_the_library_the_worker_says_what_to_install(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert tools(ToolSettings(root=str(root))) == []
-
-    def missing() -> Any:
-        raise ImportError
-
-    monkeypatch.setattr(engine, "_library", missing)
-    with pytest.raises(InvalidSettingsError, match=r"galerne\[data\]"):
-        offer.tools(ToolSettings(root=str(root), data=DataSettings(enabled=True)))
-
-
-SCALARS = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(1 << 127), 1 << 127)
-    | st.floats()
-    | st.text(max_size=20)
-    | st.binary(max_size=20)
-    | st.decimals(allow_nan=False, allow_infinity=False)
-    | st.datetimes()
-    | st.dates()
-    | st.times()
-    | st.timedeltas()
-    | st.uuids()
-)
-
-
-@given(
-    st.recursive(
-        SCALARS,
-        lambda one: st.lists(one, max_size=3) | st.dictionaries(st.text(max_size=3), one),
-        max_leaves=10,
-    )
-)
-def test_every_value_is_json(value: Any) -> None:
-    shown = msgspec.json.decode(msgspec.json.encode(plain(value)))
-    if isinstance(value, int | Decimal) and not isinstance(value, bool):
-        assert Decimal(str(shown)) == value
-
-
-def test_what_has_no_json_is_refused() -> None:
-    with pytest.raises(ToolError, match="cast it to VARCHAR"):
-        plain(object())
-
-
-@given(st.text(max_size=20).filter(lambda one: "\0" not in one))
-def test_names_and_texts_cannot_end_their_quotes(value: str) -> None:
+    thread = threading.Thread(target=swap)
+    thread.start()
+    seen: set[str] = set()
     try:
-        value.encode()
-    except UnicodeEncodeError:
-        return
-    asked = duckdb.connect().execute(f"SELECT {text(value)} AS {quoted(value or 'x')}")
-    assert asked.fetchone() == (value,)
+        for turn in range(60):
+            name = "'box/a.csv'" if turn % 2 else '"box/a.db".t'
+            match answer(Query(order_over(root, tmp_path), f"SELECT word FROM {name}", 1)):
+                case Queried(Rows(rows=[{"word": word}])):
+                    seen.add(word)
+                case other:
+                    assert isinstance(other, Refused), other
+    finally:
+        done.set()
+        thread.join()
+    assert seen <= {"inside"}
+
+
+WRONG = {
+    "SELECT nam FROM 'sales/may.csv'": '"nam" not found',
+    "SELEC 1": 'syntax error at or near "SELEC"',
+    "FROM 'sales/mai.csv'": "there is sales/may.csv",
+    "FROM 'nothing/*.csv'": "no file matches nothing/*.csv",
+    "FROM orders": "a file is named 'folder/a.csv'",
+    "FROM 'sales'": "a file is named 'folder/a.csv'",
+    "FROM read_csv('notes.md')": "no data file by its name",
+    "FROM read_json('sales/may.csv')": "sales/may.csv",
+    "FROM 'torn.parquet'": "torn.parquet",
+    'FROM "torn.db".t': "torn.db cannot be read as a SQLite database",
+    "SELECT 'x'::INTEGER": "Could not convert",
+    "": "one SELECT",
+    "-- nothing": "one SELECT",
+    "SELECT repeat('x', 200000)": "one row is too large",
+    "SELECT list(a) FROM range(1000000000) t(a)": "too much memory",
+    "SELECT " + "(" * 5000 + "1" + ")" * 5000: "",
+}
+"""SQL → what the model reads."""
+
+
+@pytest.mark.parametrize("sql", WRONG)
+def test_what_is_wrong_is_said_in_a_line(sql: str, root: Path, ask: Callable[[str], Any]) -> None:
+    (root / "torn.parquet").write_bytes(b"PAR1 and no more")
+    (root / "torn.db").write_bytes(b"SQLite format 3\0 and no more" * 100)
+    made = ask(sql)
+    assert isinstance(made, str), made
+    assert WRONG[sql] in made
+    assert "/proc/self" not in made
+
+
+def test_no_more_rows_than_asked_for(root: Path, tmp_path: Path) -> None:
+    made = answer(Query(order_over(root, tmp_path), "FROM range(1000000000000)", 3))
+    assert isinstance(made, Queried)
+    assert [row["range"] for row in made.rows.rows] == [0, 1, 2]
+    assert "only the first 3 rows" in made.rows.note
+    made = answer(Query(order_over(root, tmp_path), "FROM range(3)", 3))
+    assert isinstance(made, Queried)
+    assert made.rows.note == ""
+    long = "SELECT repeat('x', 30000) AS x FROM range(10)"
+    made = answer(Query(order_over(root, tmp_path), long, 100))
+    assert isinstance(made, Queried)
+    assert len(made.rows.rows) == 3
+    assert "only 3 rows had room" in made.rows.note
+
+
+def test_tables_are_described(root: Path, tmp_path: Path) -> None:
+    (root / "notes.txt").write_text("no table")
+    found = {one.table: one for one in tables(root, tmp_path, ".")}
+    assert sorted(found) == [
+        '"shop.db"."by day"',
+        '"shop.db"."orders"',
+        "'one.parquet'",
+        "'packed.csv.gz'",
+        "'people.jsonl'",
+        "'sales/june.csv'",
+        "'sales/may.csv'",
+    ]
+    may = found["'sales/may.csv'"]
+    assert [(one.name, one.type) for one in may.columns] == [
+        ("id", "BIGINT"),
+        ("name", "VARCHAR"),
+        ("price", "DOUBLE"),
+        ("day", "DATE"),
+    ]
+    assert (may.rows, may.sample[0]["name"]) == (2, "ann")
+    assert found['"shop.db"."orders"'].rows == 2
+    (sales,) = tables(root, tmp_path, "sales/*.csv")
+    assert (sales.table, sales.rows) == ("'sales/*.csv'", 3)
+    for one in found.values():
+        match answer(
+            Query(order_over(root, tmp_path), f"SELECT count(*) AS n FROM {one.table}", 9)
+        ):
+            case Queried(Rows(rows=[{"n": count}])):
+                assert count == one.rows
+            case other:
+                pytest.fail(f"{one.table}: {other}")
+
+
+def test_nothing_to_describe_says_what_is_read(root: Path, tmp_path: Path) -> None:
+    (root / "empty").mkdir()
+    made = answer(Describe(order_over(root, tmp_path), "empty"))
+    assert isinstance(made, Refused)
+    assert "no data file in empty" in made.message
+    (root / "empty").rmdir()
+    made = answer(Describe(order_over(root, tmp_path), "empty"))
+    assert isinstance(made, Refused)
+    assert "there is no empty" in made.message

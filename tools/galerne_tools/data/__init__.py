@@ -1,10 +1,12 @@
-"""SQL over files under the root: CSV, JSON, Parquet and SQLite, read-only, by DuckDB.
+"""SQL over CSV, JSON, Parquet and SQLite files under `tools.root`, by DuckDB; nothing is written.
 
-    query ─▶ names    which tables the SQL reads (DuckDB's own parser; one SELECT and nothing else)
-          ─▶ sources  each name that is a file there becomes a view of its open descriptor
-          ─▶ engine   a database in memory that may open these descriptors and nothing else
-          ─▶ values   rows as JSON, exact
+    offer ─▶ running ─▶ child, a process for each call
+                          │  names    (which files does the SQL name?)
+                          ├─▶ sources (each opened under the root; sqlite: read into tables)
+                          └─▶ engine  (locked: what is open may be read, and nothing else)
+                                └─▶ values (exact, as JSON)
 
-A file is opened as all file tools open one (`_root.py`), so a link leads nowhere, and DuckDB never
-sees a path of this host.
+DuckDB never opens a path of a model's. The child opens the files itself, through `_root.py`, and
+DuckDB may read those very descriptors; all else of its access to files, network, extensions and
+settings is switched off before it sees the SQL.
 """

@@ -1,143 +1,225 @@
-"""A database in memory for one query: it may open the descriptors it is given and nothing else.
+"""One call over a DuckDB of its own, which is locked before it sees the SQL.
 
-The settings of the connection are the walls: no file system, no extensions, no variables of this
-process, a limit on memory, and a lock on all of them before a model's SQL is run. Only a SELECT
-comes this far. A query whose call is given up is interrupted.
+What it may read is a list of descriptors; whatever else a query tries (other files, the network,
+extensions, settings) DuckDB refuses. Only one statement is run, and only one that selects: it is
+what DuckDB can write down as a tree.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from importlib import import_module
-from typing import Any, Protocol, TypeVar
+from pathlib import Path
+from typing import Any
 
-import anyio
-import anyio.to_thread
+import msgspec
 
-from galerne.errors import InvalidSettingsError, ToolError
-from galerne.settings import DataSettings
-from galerne_tools.data.names import text
+from galerne.errors import ToolError
+from galerne_tools._root import Root
+from galerne_tools.data.names import (
+    KINDS,
+    Names,
+    advice_of,
+    kind_of,
+    literal,
+    names_in,
+    quoted,
+    spliced,
+)
+from galerne_tools.data.orders import Describe, Order, Query, Rows, Table
+from galerne_tools.data.sources import Sources
+from galerne_tools.data.values import columns_of, exact_type, json_value
 
-T = TypeVar("T")
+MAX_TABLES = 50
+"""Tables in one description."""
 
-_WALLS = {
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "allow_community_extensions": "false",
-    "python_enable_replacements": "false",  # else a SELECT reads this process's own variables
-    "temp_directory": "",
-}
-_PIECE = 100
-_LONGEST = 600
-"""Characters of an error, which shows the place in the query, and of a column's name, which may
-be a whole value."""
-
-
-class Connection(Protocol):
-    """What is used of DuckDB's connection, which has no types of its own."""
-
-    description: Sequence[Sequence[Any]] | None
-
-    def execute(self, query: str, parameters: Any = None) -> Any: ...
-    def fetchmany(self, size: int) -> list[tuple[Any, ...]]: ...
-    def interrupt(self) -> None: ...
-    def close(self) -> None: ...
-
-
-class Database:
-    """One query's database. Every method raises ToolError, one line for the model."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def serialized(self, sql: str) -> str:
-        """The tree of a SELECT, or of an error, as JSON."""
-        with _explained():
-            self._connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql])
-            return str(self._connection.fetchmany(1)[0][0])
-
-    def allow(self, paths: Sequence[str]) -> None:
-        """From now on these paths can be opened, no other, and no setting can be changed."""
-        listed = ", ".join(map(text, paths))
-        with _explained():
-            self._connection.execute(f"SET allowed_paths = [{listed}]")
-            self._connection.execute("SET enable_external_access = false")
-            self._connection.execute("SET lock_configuration = true")
-
-    def execute(self, sql: str, parameters: Sequence[Any] | None = None) -> None:
-        with _explained():
-            self._connection.execute(sql, parameters)
-
-    def columns(self) -> list[str]:
-        """The names of the columns of what was executed last, without the end of long ones."""
-        names = [str(one[0]) for one in self._connection.description or ()]
-        return [name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…" for name in names]
-
-    def rows(self) -> Iterator[tuple[Any, ...]]:
-        """Of what was executed last."""
-        while True:
-            with _explained():
-                piece = self._connection.fetchmany(_PIECE)
-            if not piece:
-                return
-            yield from piece
+_SAMPLE = 3
+_LONG_SAMPLE = 100
+_BATCH = 100
+_MAX_WORDS = 700
+_START = (
+    "SET temp_directory = ''",
+    "SET autoload_known_extensions = false",
+    "SET autoinstall_known_extensions = false",
+    "SET allow_community_extensions = false",
+    "SET allow_persistent_secrets = false",
+    "SET python_enable_replacements = false",
+    "SET enable_external_file_cache = false",
+    "SET TimeZone = 'UTC'",
+)
 
 
-async def in_database(settings: DataSettings, work: Callable[[Database], T]) -> T:
-    """Do `work` in a thread with a database of its own; a cancelled call ends its query."""
-    connection = _connect(settings)
-
-    def run() -> T:
-        try:
-            return work(Database(connection))
-        finally:
-            connection.close()
-
-    try:
-        return await anyio.to_thread.run_sync(run, abandon_on_cancel=True)
-    except anyio.get_cancelled_exc_class():
-        connection.interrupt()
-        raise
+def query(asked: Query) -> Rows:
+    """Raises ToolError, one line that says what is wrong with the SQL or a file."""
+    with _opened(asked.order) as (duck, sources):
+        names = _names(duck, asked.sql)
+        readers = {name: sources.reader(path) for name, path in names.files.items()}
+        texts = [(reading, sources.argument(reading)) for reading in names.readings]
+        for path, wanted in names.databases.items():
+            sources.tables(path, wanted, duck, None)
+        lock(duck, sources)
+        for name, reader in readers.items():
+            _make_view(duck, name, reader)
+        return _rows(duck, spliced(asked.sql, texts), asked.rows, asked.order.output)
 
 
-def _connect(settings: DataSettings) -> Connection:
-    limits = {"memory_limit": f"{settings.memory}B", "threads": str(settings.threads)}
-    connection: Connection = _library().connect(":memory:", config=_WALLS | limits)
-    return connection
+def describe(asked: Describe) -> list[Table]:
+    """Of a file, of a pattern's files, or of all data files in a folder. Raises ToolError."""
+    with _opened(asked.order) as (duck, sources):
+        return [
+            table
+            for path in _data_files(Root(asked.order.root), asked.path)
+            for table in _described(duck, sources, path, asked.order.output)
+        ]
 
 
-def check_library() -> None:
-    """Raises InvalidSettingsError where DuckDB is not installed."""
-    try:
-        _library()
-    except ImportError as error:
-        raise InvalidSettingsError(
-            "tools.data.enabled needs an extra: pip install 'galerne[data]'"
-        ) from error
+def connected(order: Order) -> Any:
+    """A DuckDB in memory, limited, and not yet locked."""
+    duck = import_module("duckdb").connect(":memory:")
+    for statement in (
+        *_START,
+        f"SET memory_limit = '{order.memory}B'",
+        f"SET threads = {order.threads}",
+    ):
+        duck.execute(statement)
+    return duck
 
 
-def _library() -> Any:
-    return import_module("duckdb")  # late: 60 MB that most workers never need
+def lock(duck: Any, sources: Sources) -> None:
+    """From here on DuckDB reads the sources, and nothing else; this cannot be taken back."""
+    allowed = ", ".join(literal(place) for place in sources.allowed)
+    duck.execute(f"SET allowed_paths = [{allowed}]")
+    duck.execute("SET enable_external_access = false")
+    duck.execute("SET lock_configuration = true")
 
 
 @contextmanager
-def _explained() -> Generator[None]:
-    """The one place that maps DuckDB's errors to ours."""
-    try:
-        yield
-    except _library().Error as error:
-        raise ToolError(_sentence(str(error))) from error
+def _opened(order: Order) -> Generator[tuple[Any, Sources]]:
+    """Both, closed at the end; DuckDB's errors are mapped here."""
+    with Sources(Root(order.root), Path(order.scratch)) as sources:
+        try:
+            with closing(connected(order)) as duck:
+                yield duck, sources
+        except import_module("duckdb").Error as error:
+            raise ToolError(_readable(error, sources)) from error
 
 
-def _sentence(said: str) -> str:
-    """One line, without the advice for people who could change settings."""
-    if "Interrupted" in said or "INTERRUPT" in said:
-        return "the query was interrupted"
-    if "Out of Memory" in said:
-        return "the query needs more memory than it may have; read fewer columns or rows"
-    if "Permission Error" in said:
-        return (
-            "a query reads the files that it names in FROM, as in FROM 'sales.csv', and nothing"
-            " else: functions that open files, settings and extensions are not there"
+def _names(duck: Any, sql: str) -> Names:
+    tree = duck.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()[0][0]
+    match msgspec.json.decode(tree):
+        case {"error": True, "error_type": "not implemented"}:
+            raise ToolError(
+                "only SELECT can be run here: files are read and never changed; one statement that"
+                " begins with SELECT, WITH or FROM"
+            )
+        case {"error": True, "error_message": message, **rest}:
+            raise ToolError(f"{message}{_near(sql, rest.get('position'))}{advice_of(sql)}")
+        case {"statements": [statement]}:
+            return names_in(statement)
+        case _:
+            raise ToolError("give one SELECT, not several statements or none")
+
+
+def _near(sql: str, position: Any) -> str:
+    at = int(position) if str(position).isdigit() else None
+    rest = "" if at is None else sql.encode()[at : at + 60].decode("utf-8", "ignore")
+    return f", before: {rest}" if rest else ""
+
+
+def _make_view(duck: Any, name: tuple[str, ...], reader: str) -> None:
+    for schema in name[:-1]:
+        duck.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+    named = ".".join(map(quoted, name))
+    duck.execute(f"CREATE VIEW {named} AS SELECT * FROM {reader}")  # noqa: S608 - quoted
+
+
+def _rows(duck: Any, sql: str, most: int, room: int) -> Rows:
+    """So many rows at most, of so many bytes together. Raises ToolError, and DuckDB's errors."""
+    relation = duck.sql(sql)
+    columns = columns_of(relation.columns, relation.types)
+    exact = ", ".join(
+        f"CAST(#{n} AS {exact_type(kind)}) AS {quoted(column.name)}"
+        for n, (column, kind) in enumerate(zip(columns, relation.types, strict=True), 1)
+    )
+    result = duck.execute(f"SELECT {exact} FROM {_within(sql)}")  # noqa: S608 - quoted
+    names = [column.name for column in columns]
+    rows: list[dict[str, Any]] = []
+    while batch := result.fetchmany(_BATCH):
+        for values in batch:
+            row = dict(zip(names, map(json_value, values), strict=True))
+            room -= len(msgspec.json.encode(row))
+            if len(rows) == most or (room < 0 and rows):
+                return Rows(columns, rows, _more(len(rows), most))
+            if room < 0:
+                raise ToolError("one row is too large; select fewer columns, or substr(text, 1, n)")
+            rows.append(row)
+    return Rows(columns, rows)
+
+
+def _within(sql: str) -> str:
+    """The query as what another selects from: `query()`, which loses what DESCRIBE says."""
+    statement = sql.strip().rstrip(";")
+    tells = statement.partition(" ")[0].upper() in {"DESCRIBE", "SUMMARIZE", "SHOW", "DESC"}
+    return f"(\n{statement}\n)" if tells else f"query({literal(sql)})"
+
+
+def _more(given: int, most: int) -> str:
+    why = f"only the first {given} rows" if given == most else f"only {given} rows had room"
+    return f"{why}, there are more: aggregate or filter in SQL, or page with ORDER BY … OFFSET"
+
+
+def _data_files(root: Root, path: str) -> list[str]:
+    """The files to describe. Raises ToolError."""
+    kind, _ = kind_of(path)
+    if kind is not None:
+        return [path]
+    found = [one.path for one in root.walk(path) if kind_of(one.path)[0] and _is_data(one.name)]
+    if not found:
+        raise ToolError(f"there is no data file in {path} (read are {KINDS}); list_files shows all")
+    if len(found) > MAX_TABLES:
+        raise ToolError(
+            f"there are {len(found)} data files in {path}; describe one of its folders, one file,"
+            f" or a pattern, such as {found[0]}"
         )
-    line = " ".join(said.split())
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+    return found
+
+
+def _is_data(name: str) -> bool:
+    """Text files are seldom tables, so one is looked at only where it is named."""
+    return not name.lower().endswith((".txt", ".txt.gz", ".txt.zst"))
+
+
+def _described(duck: Any, sources: Sources, path: str, room: int) -> list[Table]:
+    if kind_of(path)[0] != "sqlite":
+        source = sources.reader(path)
+        count: int = duck.execute(f"SELECT count(*) FROM {source}").fetchall()[0][0]  # noqa: S608
+        return [_table(duck, literal(path), source, room, count)]
+    names = sources.tables(path, None, duck, _SAMPLE)
+    return [_table(duck, name, name, room, sources.rows[name]) for name in names[:MAX_TABLES]]
+
+
+def _table(duck: Any, name: str, source: str, room: int, count: int) -> Table:
+    sample = _rows(duck, f"SELECT * FROM {source} LIMIT {_SAMPLE}", _SAMPLE, room)  # noqa: S608
+    rows = [{column: _short(value) for column, value in row.items()} for row in sample.rows]
+    return Table(name, count, sample.columns, rows)
+
+
+def _short(value: Any) -> Any:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return value if len(text) <= _LONG_SAMPLE else f"{text[:_LONG_SAMPLE]}…"
+
+
+def _readable(error: BaseException, sources: Sources) -> str:
+    """DuckDB's words without the drawing under them, and with the files' own names."""
+    words = sources.readable(str(error)).partition("\n\nLINE ")[0]
+    line = " ".join(words.split())
+    if "file system operations are disabled" in line:
+        return (
+            "only files under the root folder can be read, named in the SQL itself, as in"
+            " FROM 'folder/file.csv'"
+        )
+    if "Out of Memory" in line:
+        return "this takes too much memory; select fewer columns or rows, or aggregate sooner"
+    if "Table with name" in line:
+        line = f"{line.partition('! Did you mean')[0].rstrip('.')}; a file is named 'folder/a.csv'"
+    line = line.partition(", but it exists in the")[0]
+    return line[:_MAX_WORDS]

@@ -1,172 +1,119 @@
-"""The files that a query names, each as a view or a table of its database.
+"""The files that a query names, opened under the root and known to DuckDB as descriptors."""
 
-    'sales.csv'            a view of the file          'logs/*.csv'   one view of all that match
-    "shop.db".orders       a table of a SQLite file    sales.csv      as 'sales.csv', unquoted
-
-All files are opened first; then the database is closed to everything else, and the views are made.
-A name that is no file is left to the database: it may be a part of the query itself.
-"""
-
-from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from pathlib import PurePosixPath
-from sqlite3 import Connection
-from typing import BinaryIO, Literal
-
-import msgspec
+from pathlib import Path
+from typing import Any, BinaryIO, Self
 
 from galerne.errors import ToolError
-from galerne.settings import DataSettings
 from galerne_tools._root import Root
 from galerne_tools.data import sqlite
-from galerne_tools.data.engine import Database
-from galerne_tools.data.names import TableName, quoted, text
+from galerne_tools.data.names import KINDS, Compression, Kind, Reading, kind_of, literal, quoted
 from galerne_tools.files import Pattern
 
-Form = Literal["csv", "json", "parquet", "sqlite"]
+MAX_FILES = 200
+"""Files that one query reads: a descriptor each."""
 
-MAX_FILES = 500
-"""That one pattern may stand for."""
+DESCRIPTORS = "/proc/self/fd"
+"""Where a process finds its open files by number; opened there, each has a place of its own."""
 
-_SUFFIXES: dict[str, Form] = {
-    **dict.fromkeys((".csv", ".tsv", ".tab", ".txt"), "csv"),
-    **dict.fromkeys((".json", ".jsonl", ".ndjson", ".geojson"), "json"),
-    ".parquet": "parquet",
-}
-_COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
-_READERS: dict[Form, str] = {"csv": "read_csv", "json": "read_json", "parquet": "read_parquet"}
-_HEAD = 512
-
-
-class Source(msgspec.Struct, frozen=True):
-    """Open files of one form: `descriptors` are the paths by which the database opens them."""
-
-    path: str
-    form: Form
-    descriptors: tuple[str, ...]
-    compression: str
-    file: BinaryIO
+_READER = {"csv": "read_csv", "json": "read_json", "parquet": "read_parquet"}
 
 
 class Sources:
-    """The files of one query; they are closed with the stack."""
+    """Opens files while it is open itself; closing it closes them."""
 
-    def __init__(self, root: Root, settings: DataSettings, stack: ExitStack) -> None:
+    def __init__(self, root: Root, scratch: Path) -> None:
         self._root = root
-        self._most = settings.memory // 4
-        self._stack = stack
+        self._scratch = scratch
+        self._stack = ExitStack()
+        self._named: dict[str, str] = {}
+        self.rows: dict[str, int] = {}
+        """Rows of each table of a SQLite file, also of those that are not loaded."""
 
-    def provide(self, database: Database, names: Iterable[TableName]) -> None:
-        """Make each name that is a file a view or a table of the database. Raises ToolError."""
-        found = [(name, source) for name in names if (source := self._source(name)) is not None]
-        database.allow([one for _, source in found for one in source.descriptors])
-        for name, source in found:
-            if name.schema:
-                database.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(name.schema)}")
-            target = ".".join(quoted(part) for part in (name.schema, name.table) if part)
-            if source.form == "sqlite":
-                self._copy(database, source, name, target)
-            else:
-                database.execute(f"CREATE VIEW {target} AS SELECT * FROM {reader(source)}")  # noqa: S608 - paths are our own
+    def __enter__(self) -> Self:
+        return self
 
-    def open(self, path: str) -> Source:
-        """One file, or all that a pattern matches. Raises ToolError."""
-        paths = self._matching(path) if set(path) & set("*?[") else [path]
-        files = [self._stack.enter_context(self._root.open(one)) for one in paths]
-        forms: set[tuple[Form, str]] = {
-            (_form(one, file), _compression(one)) for one, file in zip(paths, files, strict=True)
-        }
-        if len(forms) > 1:
-            raise ToolError(f"{path} matches files of several forms; name those of one")
-        (form, compression), *_ = forms
-        if form == "sqlite" and len(files) > 1:
-            raise ToolError(f"{path} matches several SQLite files; name one")
-        descriptors = tuple(f"/proc/self/fd/{file.fileno()}" for file in files)
-        return Source(path, form, descriptors if form != "sqlite" else (), compression, files[0])
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
 
-    def sqlite(self, source: Source) -> Connection:
-        """Closed with the stack. Raises ToolError."""
-        return self._stack.enter_context(
-            sqlite.opened(self._root, source.path, source.file, self._most)
-        )
+    @property
+    def allowed(self) -> list[str]:
+        """Paths that DuckDB may read: the descriptors."""
+        return list(self._named)
 
-    def why_missing(self, name: TableName) -> str:
-        """What there is instead of a file that is not there; empty where there is one."""
-        try:
-            with self._root.open(name.path):
-                return ""
-        except ToolError as error:
-            return str(error)
+    def reader(self, path: str) -> str:
+        """The call that reads a file, or all files of a pattern, as a table. Raises ToolError."""
+        kind, compression, places = self._opened(path)
+        if kind == "sqlite":
+            raise ToolError(f"{path} is a SQLite file; name a table in it: {self._tables(path)}")
+        options = "" if kind == "parquet" else f", compression={literal(compression)}"
+        options += ", union_by_name=true" if len(places) > 1 else ""
+        listed = ", ".join(literal(place) for place in places)
+        return f"{_READER[kind]}([{listed}]{options})"
 
-    def _source(self, name: TableName) -> Source | None:
-        if name.is_path:
-            return self.open(name.table)
-        if name.schema and self._is_there(name.schema):
-            return self.open(name.schema)
-        return self.open(name.path) if self._is_there(name.path) else None
+    def argument(self, reading: Reading) -> str:
+        """What stands in a reader's call in the path's place. Raises ToolError."""
+        _, compression, places = self._opened(reading.path)
+        listed = ", ".join(literal(place) for place in places)
+        if reading.listed:
+            return listed
+        named = f"[{listed}]" if len(places) > 1 else listed
+        return named if reading.compression else f"{named}, compression={literal(compression)}"
 
-    def _is_there(self, path: str) -> bool:
-        try:
-            with self._root.open(path):
-                return True
-        except ToolError:
-            return False
+    def tables(self, path: str, wanted: list[str] | None, duck: Any, most: int | None) -> list[str]:
+        """Load tables of a SQLite file (None: all) into DuckDB; their names, as quoted there.
 
-    def _matching(self, pattern: str) -> list[str]:
-        parts = PurePosixPath(pattern).parts
-        first = next((n for n, part in enumerate(parts) if set(part) & set("*?[")), 0)
-        folder, rest = "/".join(parts[:first]) or ".", "/".join(parts[first:])
-        wanted = Pattern(rest if "/" in rest else f"./{rest}")
-        found: list[str] = []
-        for one in self._root.walk(folder, wanted.literals):
-            if wanted.matches(one.inside) and ("/" in rest or "/" not in one.inside):
-                found.append(one.path)
-            if len(found) > MAX_FILES:
-                raise ToolError(f"{pattern} matches more than {MAX_FILES} files; narrow it")
-        if not found:
-            raise ToolError(f"no file matches {pattern}; list_files shows what there is")
-        return found
+        With `most`, only that many rows of each. Raises ToolError.
+        """
+        with sqlite.opened(self._root, path, self._scratch) as database:
+            names = sqlite.tables_of(database) if wanted is None else wanted
+            duck.execute(f"ATTACH ':memory:' AS {quoted(path)}")
+            loaded: dict[str, str] = {}
+            for name in names:
+                shape = sqlite.shape_of(database, path, name)
+                target = f"{quoted(path)}.{quoted(shape.name)}"
+                if shape.name not in loaded:
+                    sqlite.load(database, shape, duck, target, most)
+                loaded[shape.name], self.rows[target] = target, shape.rows
+        return list(loaded.values())
 
-    def _copy(self, database: Database, source: Source, name: TableName, target: str) -> None:
-        connection = self.sqlite(source)
-        there = sqlite.tables_of(connection, source.path)
-        lower = {table.lower(): table for table in there}
-        wanted = name.table.lower() if name.schema else next(iter(lower), "")
-        if wanted not in lower or (not name.schema and len(there) > 1):
-            forms = ", ".join(f"{quoted(source.path)}.{quoted(table)}" for table in there[:20])
-            raise ToolError(f"{source.path} is a SQLite file: write FROM {forms or 'nothing'}")
-        sqlite.copied(database, connection, source.path, lower[wanted], target)
+    def readable(self, message: str) -> str:
+        """A message of DuckDB's, with the files' own names."""
+        for place, path in sorted(self._named.items(), key=lambda one: -len(one[0])):
+            message = message.replace(place, path)
+        return message
 
+    def _tables(self, path: str) -> str:
+        with sqlite.opened(self._root, path, self._scratch) as database:
+            names = sqlite.tables_of(database)[:20]
+        named = (f"FROM {quoted(path)}.{quoted(name)}" for name in names)
+        return ", ".join(named) or "it has none"
 
-def reader(source: Source) -> str:
-    """The call that reads the files of a source."""
-    listed = f"[{', '.join(map(text, source.descriptors))}]"
-    options = [listed]
-    if source.form != "parquet":
-        options.append(f"compression = {text(source.compression)}")
-    if len(source.descriptors) > 1:
-        options.append("union_by_name = true")
-    return f"{_READERS[source.form]}({', '.join(options)})"
+    def _opened(self, path: str) -> tuple[Kind, Compression, list[str]]:
+        """What kind of files these are, and the descriptors' paths. Raises ToolError."""
+        kind, compression = kind_of(path)
+        if kind is None:
+            raise ToolError(f"{path} is no data file by its name; read are {KINDS}, and .gz, .zst")
+        if not set(path) & set("*?["):
+            file = self._stack.enter_context(self._root.open(path))
+            return kind, compression, [self._place(file, path)]
+        places = self._matching(path)
+        if not places:
+            raise ToolError(f"no file matches {path}; list_files shows what there is")
+        return kind, compression, places
 
+    def _matching(self, path: str) -> list[str]:
+        pattern = Pattern(path)
+        places: list[str] = []
+        for found in self._root.walk(".", pattern.literals):
+            if not pattern.matches(found.inside):
+                continue
+            if len(places) == MAX_FILES:
+                raise ToolError(f"more than {MAX_FILES} files match {path}; give a narrower one")
+            places.append(self._place(self._stack.enter_context(found.open()), found.path))
+        return places
 
-def _form(path: str, file: BinaryIO) -> Form:
-    head = file.read(_HEAD)
-    file.seek(0)
-    if head.startswith(sqlite.MAGIC):
-        return "sqlite"
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    suffixes: Sequence[str] = [one.lower() for one in PurePosixPath(path).suffixes]
-    if suffixes and suffixes[-1] in _COMPRESSED:
-        suffixes = suffixes[:-1]
-    named = _SUFFIXES.get(suffixes[-1]) if suffixes else None
-    if named is None:
-        raise ToolError(
-            f"{path} is no table: CSV (.csv, .tsv, .txt), JSON (.json, .jsonl, .ndjson), each also"
-            " with .gz or .zst, Parquet and SQLite are"
-        )
-    return named
-
-
-def _compression(path: str) -> str:
-    return _COMPRESSED.get(PurePosixPath(path).suffix.lower(), "none")
+    def _place(self, file: BinaryIO, path: str) -> str:
+        place = f"{DESCRIPTORS}/{file.fileno()}"
+        self._named[place] = path
+        return place

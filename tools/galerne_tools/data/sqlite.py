@@ -1,155 +1,215 @@
-"""A SQLite file's tables, copied into the database of a query.
+"""SQLite files, read by Python's own sqlite3 into tables of DuckDB.
 
-DuckDB reads SQLite by an extension that it would have to fetch, so Python's own library reads the
-file: as bytes in memory, which no link and no writer can change while it is read.
+    the file, its -wal and -journal, opened under the root ─▶ copied until they held still
+        ─▶ opened by SQLite, which takes back what was half written in the copy
+        ─▶ each table that is wanted: types by what is in it ─▶ rows into DuckDB
+
+SQLite opens files by path and may write beside them, so it gets a copy: nothing outside the root
+is reached by a swapped folder, and whoever writes to the file meanwhile is not disturbed.
 """
 
+import os
+import shutil
 import sqlite3
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Iterable
 from contextlib import closing, contextmanager
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 
 from galerne.errors import ToolError
-from galerne_tools._root import Root, check_wanted
-from galerne_tools.data.engine import Database
+from galerne_tools._root import Root
 from galerne_tools.data.names import quoted
 
-MAGIC = b"SQLite format 3\0"
-_VERSIONS = slice(18, 20)
-"""Of the header: 2 and 2 say that the log of changes stands beside the file, 1 and 1 that none."""
-_PIECE = 5_000
+MAX_DATABASE = 1024 * 1024 * 1024
+"""Bytes of a SQLite file: copied in seconds, and as much as anybody's memory takes in."""
+
+_TRIES = 5
+_BATCH = 10_000
+_MOST_COLUMNS = 300
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """A table's columns, each with DuckDB's type for what is in it, and its rows' number."""
+    """A table or view: rows, and its columns with the types that they have in DuckDB."""
 
-    columns: dict[str, str]
+    name: str
     rows: int
+    columns: list[tuple[str, str]]
+
+
+class Held(NamedTuple):
+    """What a column holds, in the order of `_measures`; the last two of all values together."""
+
+    integers: bool
+    reals: bool
+    texts: bool
+    blobs: bool
+    no_dates: bool
+    no_times: bool
 
 
 @contextmanager
-def opened(root: Root, path: str, file: BinaryIO, most: int) -> Generator[sqlite3.Connection]:
-    """The file in memory. Raises ToolError for one that is too large, broken, or being written."""
-    _check_quiet(root, path)
-    data = bytearray(file.read(most + 1))
-    if len(data) > most:
-        raise ToolError(f"{path} is larger than {most >> 20} MB, the most for a SQLite file")
-    data[_VERSIONS] = b"\x01\x01"
-    with closing(sqlite3.connect(":memory:", check_same_thread=False)) as connection:
-        with _explained(path):
-            connection.deserialize(bytes(data))
-            connection.text_factory = _text
-            connection.execute("PRAGMA trusted_schema = OFF")
-            connection.execute("PRAGMA query_only = ON")
-            connection.set_progress_handler(_go_on, 10_000)
-        yield connection
-
-
-def tables_of(connection: sqlite3.Connection, path: str) -> list[str]:
-    with _explained(path):
-        found = connection.execute(
-            "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
-            " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
-        ).fetchall()
-    return [str(name) for (name,) in found]
-
-
-def shape_of(connection: sqlite3.Connection, path: str, table: str) -> Shape:
-    with _explained(path):
-        described = connection.execute(f"SELECT * FROM {quoted(table)} LIMIT 0").description  # noqa: S608 - as above
-        names = [str(column[0]) for column in described]
-        counts = [f"sum(typeof({quoted(name)}) = '{kind}')" for name in names for kind in _KINDS]
-        listed = ", ".join(["count(*)", *counts])
-        rows, *kinds = connection.execute(f"SELECT {listed} FROM {quoted(table)}").fetchone()  # noqa: S608 - as above
-    each = len(_KINDS)
-    columns = {
-        name: _type([bool(one) for one in kinds[n * each : (n + 1) * each]])
-        for n, name in enumerate(names)
-    }
-    return Shape(columns, int(rows))
-
-
-def copied(
-    database: Database, connection: sqlite3.Connection, path: str, table: str, target: str
-) -> Shape:
-    """Make `target`, a table as SQL writes it, of a table of the file."""
-    shape = shape_of(connection, path, table)
-    fields = ", ".join(f"{quoted(name)} {kind}" for name, kind in shape.columns.items())
-    database.execute(f"CREATE TABLE {target} ({fields})")
-    lists = ", ".join(f"unnest(?::{kind}[])" for kind in shape.columns.values())
-    casts = [_CASTS.get(kind, _same) for kind in shape.columns.values()]
-    with _explained(path):
-        cursor = connection.execute(f"SELECT * FROM {quoted(table)}")  # noqa: S608 - as above
-        while rows := cursor.fetchmany(_PIECE):
-            check_wanted()
-            database.execute(f"INSERT INTO {target} SELECT {lists}", _columns(rows, casts))
-    return shape
-
-
-def _check_quiet(root: Root, path: str) -> None:
+def opened(root: Root, path: str, scratch: Path) -> Generator[sqlite3.Connection]:
+    """The database in the file. Raises ToolError."""
+    copy = _copied(root, path, scratch)
     try:
-        with root.open(f"{path}-wal") as log:
-            waiting = bool(log.read(1))
-    except ToolError:
-        return
-    if waiting:
-        raise ToolError(
-            f"{path} is open in another program, whose last changes stand in {path}-wal: close that"
-            " program, or run PRAGMA wal_checkpoint(TRUNCATE) in it"
-        )
+        with closing(sqlite3.connect(copy)) as database:
+            database.text_factory = _text
+            database.execute("PRAGMA trusted_schema = OFF")
+            database.execute("PRAGMA query_only = ON")
+            yield database
+    except sqlite3.Error as error:
+        raise ToolError(f"{path} cannot be read as a SQLite database: {error}") from error
+    finally:
+        shutil.rmtree(copy.parent, ignore_errors=True)
 
 
-def _columns(
-    rows: Sequence[Sequence[Any]], casts: Sequence[Callable[[Any], Any]]
-) -> list[list[Any]]:
-    return [
-        [None if row[n] is None else cast(row[n]) for row in rows] for n, cast in enumerate(casts)
+def tables_of(database: sqlite3.Connection) -> list[str]:
+    """Names of tables and views, sorted."""
+    found = database.execute(
+        "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+        " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+    )
+    return [name for (name,) in found]
+
+
+def shape_of(database: sqlite3.Connection, path: str, table: str) -> Shape:
+    """Raises ToolError where there is no such table; sqlite3.Error."""
+    known = tables_of(database)
+    name = next((one for one in known if one.lower() == table.lower()), None)
+    if name is None:
+        named = ", ".join(known[:50]) or "none"
+        raise ToolError(f"{path} has no table {table!r}; its tables are: {named}")
+    declared = [
+        (column, str(kind or "").upper())
+        for _, column, kind, *_ in database.execute(f"PRAGMA table_xinfo({quoted(name)})")
     ]
+    if len(declared) > _MOST_COLUMNS:
+        raise ToolError(f"{table} has more than {_MOST_COLUMNS} columns, the most that are read")
+    measured = [one for column, kind in declared for one in _measures(column, kind)]
+    query = f"SELECT {', '.join(['count(*)', *measured])} FROM {quoted(name)}"  # noqa: S608 - quoted
+    count, *found = database.execute(query).fetchone()
+    columns = [
+        (column, type_of(kind, Held(*(bool(one) for one in found[6 * n : 6 * n + 6]))))
+        for n, (column, kind) in enumerate(declared)
+    ]
+    return Shape(name, count, columns)
 
 
-_KINDS = ("integer", "real", "text", "blob")
-
-
-def _type(there: Sequence[bool]) -> str:
-    """The narrowest type that takes every value of a column; a column of SQLite has none itself."""
-    match tuple(there):
-        case (True, False, False, False):
+def type_of(declared: str, held: Held) -> str:
+    """DuckDB's type for a column that holds such values; a column of SQLite may hold any. Pure."""
+    match held:
+        case Held(integers=False, reals=False, texts=False, blobs=False):
+            return _of_declared(declared)
+        case Held(reals=False, texts=False, blobs=False):
             return "BIGINT"
-        case (_, True, False, False):
+        case Held(texts=False, blobs=False):
             return "DOUBLE"
-        case (False, False, False, True):
+        case Held(integers=False, reals=False, texts=False):
             return "BLOB"
+        case Held(integers=False, reals=False, blobs=False, no_dates=False):
+            return "DATE"
+        case Held(integers=False, reals=False, blobs=False, no_times=False):
+            return "TIMESTAMP"
         case _:
             return "VARCHAR"
 
 
-def _same(value: Any) -> Any:
-    return value
+def load(
+    database: sqlite3.Connection, shape: Shape, duck: Any, target: str, most: int | None = None
+) -> None:
+    """Put the table's rows (the first `most`) into a new table of DuckDB, `target`, as quoted."""
+    columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in shape.columns)
+    duck.execute(f"CREATE TABLE {target} ({columns})")
+    named = ", ".join(quoted(name) for name, _ in shape.columns)
+    limit = "" if most is None else f" LIMIT {most}"
+    rows = database.execute(f"SELECT {named} FROM {quoted(shape.name)}{limit}")  # noqa: S608 - quoted
+    given = ", ".join(f"unnest(?::{_sent(kind)}[])::{kind}" for _, kind in shape.columns)
+    while batch := rows.fetchmany(_BATCH):
+        lists = [
+            [_as(value, kind) for value in values]
+            for values, (_, kind) in zip(zip(*batch, strict=True), shape.columns, strict=True)
+        ]
+        duck.execute(f"INSERT INTO {target} SELECT {given}", lists)
 
 
-def _as_text(value: Any) -> str:
-    return value.hex() if isinstance(value, bytes) else str(value)
+def _copied(root: Root, path: str, scratch: Path) -> Path:
+    """A copy of the file, in a folder of its own, as it was at one moment. Raises ToolError."""
+    folder = scratch / f"{len(list(scratch.iterdir()))}"
+    folder.mkdir()
+    for _ in range(_TRIES):
+        before = _states(root, path)
+        for suffix, state in before.items():
+            if state is not None:
+                with root.open(path + suffix) as source, (folder / f"db{suffix}").open("wb") as to:
+                    _copy(source, to, path)
+        if _states(root, path) == before:
+            return folder / "db"
+        shutil.rmtree(folder)
+        folder.mkdir()
+    raise ToolError(f"{path} is being written to just now; try again in a while")
 
 
-_CASTS: dict[str, Callable[[Any], Any]] = {"VARCHAR": _as_text, "DOUBLE": float}
+def _states(root: Root, path: str) -> dict[str, tuple[int, int, int] | None]:
+    """Of the file and what SQLite may keep beside it: which file, how large, when changed."""
+    states: dict[str, tuple[int, int, int] | None] = {}
+    for suffix in ("", "-wal", "-journal"):
+        try:
+            with root.open(path + suffix) as file:
+                info = os.fstat(file.fileno())
+        except ToolError:
+            if not suffix:
+                raise
+            states[suffix] = None
+        else:
+            known = (info.st_ino, info.st_size, info.st_mtime_ns)
+            states[suffix] = known if info.st_size or not suffix else None
+    return states
+
+
+def _copy(source: Any, to: Any, path: str) -> None:
+    size = os.fstat(source.fileno()).st_size
+    if size > MAX_DATABASE:
+        raise ToolError(f"{path} is larger than {MAX_DATABASE >> 20} MB, the most for SQLite")
+    shutil.copyfileobj(source, to, 1024 * 1024)
+
+
+def _measures(column: str, declared: str) -> Iterable[str]:
+    name = quoted(column)
+    for kind in ("integer", "real", "text", "blob"):
+        yield f"max(typeof({name}) = '{kind}')"
+    is_time = "DATE" in declared or "TIME" in declared
+    for function in ("date", "datetime"):
+        yield f"max({function}({name}) IS NOT {name})" if is_time else "1"
+
+
+def _of_declared(declared: str) -> str:
+    """By the rules of SQLite's affinities, for a column that is empty."""
+    if "INT" in declared:
+        return "BIGINT"
+    if any(word in declared for word in ("REAL", "FLOA", "DOUB", "NUMERIC", "DECIMAL")):
+        return "DOUBLE"
+    return "BLOB" if "BLOB" in declared else "VARCHAR"
+
+
+def _sent(kind: str) -> str:
+    return "VARCHAR" if kind in {"DATE", "TIMESTAMP"} else kind
+
+
+def _as(value: Any, kind: str) -> Any:
+    match value, kind:
+        case None, _:
+            return None
+        case bytes(), "VARCHAR":
+            return _text(value)
+        case ((int() | float()), "VARCHAR"):
+            return str(value)
+        case int(), "DOUBLE":
+            return float(value)
+        case _:
+            return value
 
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
-
-
-def _go_on() -> int:
-    """Called by SQLite in long queries."""
-    check_wanted()
-    return 0
-
-
-@contextmanager
-def _explained(path: str) -> Generator[None]:
-    """The one place that maps SQLite's errors to ours."""
-    try:
-        yield
-    except (sqlite3.Error, OverflowError) as error:
-        raise ToolError(f"{path} cannot be read as SQLite: {error}") from error
