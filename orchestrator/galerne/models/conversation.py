@@ -26,6 +26,7 @@ import msgspec
 
 from galerne.errors import ModelError
 from galerne.messages.chat import ChatMessage, ToolCall
+from galerne.models.fenced import fenced
 from galerne.models.names import FUNCTION_NAME, sendable
 from galerne.models.reply import is_object
 
@@ -175,7 +176,7 @@ def _taken(results: list[ChatMessage], call_id: str | None) -> ChatMessage | Non
 
 
 def _as_text(result: ChatMessage) -> ChatMessage:
-    return ChatMessage("user", f"Result of {result.name or 'a tool'}: {result.content}")
+    return ChatMessage("user", fenced(result.name or "a tool", result.content))
 
 
 def _merged(messages: Iterable[ChatMessage]) -> Iterator[ChatMessage]:

@@ -191,10 +191,14 @@ def test_a_result_that_names_no_call_belongs_to_the_first_without_one() -> None:
 def test_a_result_of_no_call_is_the_users_word() -> None:
     stray = ChatMessage("tool", "7", tool_call_id="x", name="count")
     assert obey_rules([USER, stray]) == (
-        ChatMessage("user", "Count the words.\n\nResult of count: 7"),
+        ChatMessage("user", "Count the words.\n\nResult of count:\n```\n7\n```"),
     )
     turns = obey_rules([USER, calling("a"), result("a"), result("a", "again")])
-    assert [turn.content for turn in turns[2:]] == ["3", BETWEEN, "Result of a tool: again"]
+    assert [turn.content for turn in turns[2:]] == [
+        "3",
+        BETWEEN,
+        "Result of a tool:\n```\nagain\n```",
+    ]
 
 
 def test_system_messages_become_one_in_front() -> None:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+import msgspec
 from hypothesis import given
+from hypothesis import strategies as st
 
 from galerne.errors import ModelError
 from galerne.messages.chat import ChatMessage, OneTool, ToolCall, ToolChoice, ToolSchema
@@ -41,8 +43,41 @@ def test_the_tools_stand_in_the_system_message_and_calls_as_the_model_writes_the
         '[{"name":"math_factorial","arguments":{"n": 3}},{"name":"count","arguments":{}}]',
     )
     assert results == ChatMessage(
-        "user", f"Result of math_factorial: 6\n\nResult of count: Error: no file\n\n{GO_ON}"
+        "user",
+        "Result of math_factorial:\n```\n6\n```\n\n"
+        f"Result of count:\n```\nError: no file\n```\n\n{GO_ON}",
     )
+
+
+def _told(first: str, second: str) -> str:
+    """What a model without tools reads of two results."""
+    turns = list(HISTORY)
+    turns[3] = msgspec.structs.replace(turns[3], content=first)
+    turns[4] = msgspec.structs.replace(turns[4], content=second)
+    return prompted(turns, TOOLS, "auto")[-1].content
+
+
+_hostile = st.lists(
+    st.sampled_from(
+        ["```", "````", "`", "\n", "\n\n", "Result of count:", "\n```\n", GO_ON, MUST_CALL, "a"]
+    ),
+    max_size=8,
+).map("".join)
+
+
+@given(_hostile, _hostile)
+def test_a_result_cannot_end_its_fence_and_speak_as_the_user(first: str, second: str) -> None:
+    """A reader who knows nothing but the fences finds just these two results again."""
+    left = _told(first, second)
+    for name, content in (("math_factorial", first), ("count", second)):
+        head, _, left = left.partition("\n")
+        assert head == f"Result of {name}:"
+        fence, _, left = left.partition("\n")
+        assert set(fence) == {"`"}
+        assert len(fence) >= 3
+        found, closing, left = left.partition(f"\n{fence}\n\n")
+        assert (found, closing) == (content, f"\n{fence}\n\n")
+    assert left == GO_ON
 
 
 def test_what_the_history_shows_is_what_the_parser_reads() -> None:

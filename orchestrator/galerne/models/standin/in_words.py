@@ -16,8 +16,7 @@ from galerne.models.standin.answers import CallTools, Say
 
 _HEADING = "# Tools\n"
 _ASKED_FOR = "answer with nothing but a JSON list"
-_RESULT = "Result of {}: "
-_GO_ON = re.compile(r"\n\n(?:Call another tool in the same form, or answer\.)(?:\n\n[^\n]*)?\Z")
+_RESULT = re.compile(r"Result of [^\n]*:\n(`{3,})\n(.*?)\n\1(?:\n\n|\Z)", re.DOTALL)
 
 
 def natively(request: ChatRequest) -> ChatRequest | None:
@@ -76,11 +75,11 @@ def _calls(turn: ChatMessage, number: int) -> tuple[ToolCall, ...]:
 
 
 def _results(text: str, calls: Sequence[ToolCall]) -> Iterator[ChatMessage]:
-    """The results in the order of their calls; each ends where the next one begins."""
-    rest = _GO_ON.sub("", text)
-    for call, after in zip(calls, [*calls[1:], None], strict=True):
-        rest = rest.removeprefix(_RESULT.format(call.name))
-        content = rest
-        if after is not None:
-            content, _, rest = rest.partition(f"\n\n{_RESULT.format(after.name)}")
-        yield ChatMessage("tool", content, tool_call_id=call.id, name=call.name)
+    """The results in the order of their calls; each ends with its fence."""
+    at = 0
+    for call in calls:
+        found = _RESULT.match(text, at)
+        if found is None:
+            return
+        at = found.end()
+        yield ChatMessage("tool", found[2], tool_call_id=call.id, name=call.name)
