@@ -22,6 +22,7 @@ import anyio.lowlevel
 import msgspec
 
 from galerne.bus.connection import Bus, Message
+from galerne.core.refusals import bounded
 from galerne.errors import (
     DeadlineError,
     GalerneError,
@@ -153,7 +154,7 @@ class ToolCaller:
                 continue
             match reply:
                 case ToolResult() | ToolRefused() | NeedsApproval():
-                    return reply
+                    return bounded(reply)
                 case Pending(until=until):  # at most: its result may be there much sooner
                     _tell(watch, reply)
                     under.last_until(min(until, under.begun + LONGEST_CLAIM))

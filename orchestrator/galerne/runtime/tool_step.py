@@ -15,6 +15,7 @@ from typing import Any
 
 from galerne.core.asks import arguments_hash
 from galerne.core.leave import as_settled, changed, denial, not_callable, wants_leave
+from galerne.core.refusals import bounded
 from galerne.core.steps import outcome_of, tool_step
 from galerne.errors import InDoubtError, PermanentError, UnavailableError
 from galerne.faults import reach
@@ -148,7 +149,7 @@ class ToolSteps:
             bus, tenant = self._services.bus, self._address.tenant
             late = await late_result(bus, tenant, key, len(doubts))
             if late is not None:
-                return late
+                return bounded(late)
         return as_settled(tool, decided)
 
     def _key(self, n: int) -> str:

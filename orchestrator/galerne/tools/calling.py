@@ -18,6 +18,7 @@ import anyio.to_thread
 import msgspec
 import structlog
 
+from galerne.core.refusals import refusal
 from galerne.errors import GalerneError, TooLargeError, TransientError
 from galerne.messages.blobs import (
     check_size,
@@ -42,8 +43,6 @@ _BEGINNING = 1000
 """Characters of a result that was put aside which a model reads."""
 _PAUSE = 1.0
 """Seconds between two tries to store a result."""
-_MAX_MESSAGE = 2000
-"""Characters of a refusal: a model reads them all, and pays for them."""
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger("galerne.tools")
 
@@ -76,7 +75,7 @@ async def invoke(
         given = await _read_in(tool, arguments, context)
         keywords = tool.parameters.decode(given, context.blobs)
     except GalerneError as error:
-        return _refused(error.code, str(error))
+        return refusal(error.code, str(error))
     except Exception as error:  # noqa: BLE001 - a type's own code has failed, or a library's
         return _bug(tool, context, error, "could not read its arguments")
     if begin is not None:
@@ -84,7 +83,7 @@ async def invoke(
     name, timeout = tool.spec.name, tool.spec.timeout
     seconds = min(timeout, context.deadline - context.clock())
     if seconds <= 0:
-        return _refused("deadline", f"{name} was not begun: the call's time was already over")
+        return refusal("deadline", f"{name} was not begun: the call's time was already over")
     over = Event()
     context = msgspec.structs.replace(context, cancelled=over.is_set)
     if tool.parameters.context is not None:
@@ -132,7 +131,7 @@ async def _attempt(
             raise
         error = _only_cause(raised)
         if isinstance(error, GalerneError):
-            return _refused(error.code, str(error) or f"{tool.spec.name} refused without a reason")
+            return refusal(error.code, str(error) or f"{tool.spec.name} refused without a reason")
         return _bug(tool, context, raised, "failed inside")
 
 
@@ -188,18 +187,18 @@ async def _put_aside(tool: AnyTool, made: _Made, context: ToolContext) -> ToolOu
 
 def _too_large(tool: AnyTool, size: int, why: str) -> ToolRefused:
     usage = signature_line(tool.spec.name, tool.spec.parameters)
-    return _refused("too_large", f"the result has {size // 1024} kB, {why}; ask {usage} for less")
+    return refusal("too_large", f"the result has {size // 1024} kB, {why}; ask {usage} for less")
 
 
 def _too_slow(tool: AnyTool, seconds: float) -> ToolRefused:
     name = tool.spec.name
     if tool.spec.effect == "once":
-        return _refused(
+        return refusal(
             "in_doubt",
             f"{name} did not finish within {seconds:.3g} s; it may or may not have had its "
             "effect, so do not call it again before someone has looked",
         )
-    return _refused(
+    return refusal(
         "deadline", f"{name} did not finish within {seconds:.3g} s; ask it for less at once"
     )
 
@@ -216,11 +215,4 @@ def _only_cause(error: BaseException) -> BaseException:
 def _bug(tool: AnyTool, context: ToolContext, raised: BaseException, what: str) -> ToolRefused:
     name = tool.spec.name
     _log.error("tool_bug", tool=name, key=context.key, tenant=context.tenant, exc_info=raised)
-    return _refused("tool_bug", f"{name} {what}: {type(_only_cause(raised)).__name__}")
-
-
-def _refused(code: str, message: str) -> ToolRefused:
-    """One line, short, and encodable whatever a file's name or a library put into it."""
-    line = " ".join(message.split()).encode("utf-8", "replace").decode()
-    shown = line if len(line) <= _MAX_MESSAGE else f"{line[:_MAX_MESSAGE]}…"
-    return ToolRefused(code=code, message=shown)
+    return refusal("tool_bug", f"{name} {what}: {type(_only_cause(raised)).__name__}")
