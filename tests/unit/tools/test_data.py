@@ -25,6 +25,7 @@ from galerne_tools.data.orders import (
     Table,
 )
 from galerne_tools.data.sources import Sources
+from unit.tools.data_cases import BEHIND, ESCAPES, EXACT, WRONG
 
 MEGABYTE = 1024 * 1024
 
@@ -146,41 +147,6 @@ def test_what_is_not_committed_is_not_there(root: Path, ask: Callable[[str], Any
             assert ask(count.format(f"{mode}.db")) == [{"n": 5001}]
 
 
-EXACT = {
-    "0.1::DECIMAL(3,1) + 0.2::DECIMAL(3,1)": "0.3",
-    "170141183460469231731687303715884105727": "170141183460469231731687303715884105727",
-    "9007199254740991": 9007199254740991,
-    "9007199254740992": "9007199254740992",
-    "18446744073709551615::UBIGINT": "18446744073709551615",
-    "'nan'::DOUBLE": "NaN",
-    "'-inf'::DOUBLE": "-Infinity",
-    "0.1::DOUBLE + 0.2::DOUBLE": 0.30000000000000004,
-    "DATE '2024-02-29'": "2024-02-29",
-    "'infinity'::DATE": "infinity",
-    "'290000-01-01'::DATE": "290000-01-01",
-    "TIMESTAMP '2024-02-29 01:02:03.456789'": "2024-02-29 01:02:03.456789",
-    "'2024-01-01 00:00:00.123456789'::TIMESTAMP_NS": "2024-01-01 00:00:00.123456789",
-    "TIMESTAMPTZ '2024-01-01 00:00:00+02'": "2023-12-31 22:00:00+00",
-    "TIME '01:02:03'": "01:02:03",
-    "INTERVAL 3 MONTHS": "3 months",
-    "'\\xAA'::BLOB": "\\xAA",
-    "NULL": None,
-    "true": True,
-    "[1.5::DECIMAL(3,1), NULL]": ["1.5", None],
-    "{'a': DATE '2024-01-01', 'b c': [{'x': 'nan'::DOUBLE}]}": {
-        "a": "2024-01-01",
-        "b c": [{"x": "NaN"}],
-    },
-    "MAP {1: 2.5::DECIMAL(3,1)}": {"1": "2.5"},
-    "[1, 2]::INTEGER[2]": [1, 2],
-    "'{\"a\": 1}'::JSON": '{"a": 1}',
-    "'a'::ENUM ('a', 'b')": "a",
-    "'é\"\\n'": 'é"\\n',
-    "'7'::UNION (n INTEGER, s VARCHAR)": "7",
-}
-"""An expression → what a model reads of it."""
-
-
 @pytest.mark.parametrize("expression", EXACT)
 def test_values_are_exact(expression: str, ask: Callable[[str], Any]) -> None:
     ((value,),) = (row.values() for row in ask(f"SELECT {expression} AS x"))
@@ -192,84 +158,6 @@ def test_every_type_has_a_form(ask: Callable[[str], Any]) -> None:
     rows = ask("FROM test_all_types()")
     assert len(rows) == 3
     assert len(rows[0]) > 50
-
-
-ESCAPES = [
-    "FROM '/etc/passwd'",
-    "FROM '{out}/secret.csv'",
-    "FROM '../out/secret.csv'",
-    "FROM 'sales/../../out/secret.csv'",
-    "FROM 'link.csv'",
-    "FROM 'folder/secret.csv'",
-    "FROM 'folder/*.csv'",
-    "FROM 'fifo.csv'",
-    "FROM 'https://127.0.0.1:9/secret.csv'",
-    "FROM 's3://bucket/secret.parquet'",
-    "FROM 'file://{out}/secret.csv'",
-    "FROM '/proc/self/environ'",
-    "FROM '/proc/self/fd/0'",
-    "FROM '/dev/stdin'",
-    'FROM "{out}/secret.db".t',
-    'FROM "link.db".t',
-    "FROM read_csv('{out}/secret.csv')",
-    "FROM read_csv('sales/may.csv', columns={{'a': 'VARCHAR'}}), read_csv('{out}/secret.csv')",
-    "FROM read_csv(['sales/may.csv', '{out}/secret.csv'])",
-    "FROM read_csv('{out}/' || 'secret.csv')",
-    "FROM read_csv((SELECT '{out}/secret.csv'))",
-    "SELECT * FROM (SELECT '{out}/secret.csv' AS p), LATERAL read_csv(p)",
-    "FROM read_text('{out}/secret.csv')",
-    "FROM read_blob('{out}/*')",
-    "FROM read_json_objects_auto('{out}/secret.csv')",
-    "FROM read_ndjson_objects('{out}/' || 'secret.csv')",
-    "FROM glob('{out}/*')",
-    "FROM glob('/proc/self/fd/*')",
-    "FROM sniff_csv('{out}/secret.' || 'csv')",
-    "FROM parquet_metadata('{out}/secret.csv')",
-    "FROM parquet_schema('{out}/secret.csv')",
-    "FROM query('FROM read_text(''{out}/secret.csv'')')",
-    "FROM query_table('{out}/secret.csv')",
-    "FROM query_table(['{out}/secret.csv'])",
-    "FROM json_execute_serialized_sql(json_serialize_sql('FROM read_text(''{out}/secret.csv'')'))",
-    "FROM sqlite_scan('{out}/secret.db', 't')",
-    "FROM read_duckdb('{out}/secret.duckdb')",
-    "ATTACH '{out}/secret.db' AS s (TYPE sqlite)",
-    "ATTACH '{out}/new.duckdb'",
-    "COPY (SELECT 'SECRET') TO '{out}/new.csv'",
-    "COPY (SELECT 1) TO '/proc/self/fd/1' (USE_TMP_FILE false)",
-    "COPY 'sales/may.csv' FROM '{out}/secret.csv'",
-    "EXPORT DATABASE '{out}/new'",
-    "IMPORT DATABASE '{out}'",
-    "INSTALL httpfs",
-    "LOAD httpfs",
-    "LOAD '{out}/secret.so'",
-    "FORCE INSTALL sqlite FROM 'http://127.0.0.1:9'",
-    "SET enable_external_access = true",
-    "SET allowed_directories = ['/']",
-    "RESET lock_configuration",
-    "SET GLOBAL temp_directory = '{out}'",
-    "PRAGMA database_list",
-    "PRAGMA enable_profiling",
-    "PRAGMA profile_output = '{out}/new'",
-    "SET profiling_output = '{out}/new'",
-    "SET log_query_path = '{out}/new'",
-    "CALL enable_logging(storage = 'file', storage_path = '{out}/new')",
-    "CREATE SECRET s (TYPE s3)",
-    "CREATE TABLE t AS SELECT 1",
-    "CREATE MACRO m() AS TABLE FROM read_text('{out}/secret.csv')",
-    "INSERT INTO 'sales/may.csv' VALUES (1)",
-    'DELETE FROM "shop.db".orders',
-    'DROP VIEW "sales/may.csv"',
-    "SELECT 1; FROM read_text('{out}/secret.csv')",
-    "SELECT 1) UNION ALL (FROM read_text('{out}/secret.csv')",
-    "DESCRIBE FROM read_csv('{out}/secret.csv'); COPY (SELECT 1) TO '{out}/new'",
-    "SUMMARIZE FROM read_text('{out}/secret.csv')",
-    "EXPLAIN ANALYZE COPY (SELECT 1) TO '{out}/new.csv'",
-    "PREPARE p AS FROM read_text('{out}/secret.csv')",
-    "SELECT getenv('SECRET')",
-    "VACUUM",
-    "CHECKPOINT",
-]
-"""Attempts to read SECRET, or to leave something in the folder `out`."""
 
 
 def look(folder: Path) -> dict[str, bytes]:
@@ -298,24 +186,6 @@ def test_nothing_else_is_reached(
     assert "\n" not in made.message
     after = look(tmp_path / "root" / "sales"), look(out), (root / "shop.db").read_bytes()
     assert after == before
-
-
-BEHIND = [
-    "COPY (SELECT 1) TO '{out}/new'",
-    "COPY (SELECT 1) TO '{out}/new' (USE_TMP_FILE false)",
-    "ATTACH '{out}/new'",
-    "EXPORT DATABASE '{out}/new'",
-    "FROM read_text('/etc/passwd')",
-    "FROM glob('/etc/*')",
-    "INSTALL httpfs",
-    "LOAD httpfs",
-    "SET enable_external_access = true",
-    "SET allowed_paths = ['/etc/passwd']",
-    "SET lock_configuration = false",
-    "PRAGMA enable_profiling",
-    "CREATE PERSISTENT SECRET s (TYPE s3)",
-]
-"""Statements that the check for SELECT keeps out, as DuckDB takes them without it."""
 
 
 @pytest.mark.parametrize("statement", BEHIND)
@@ -362,27 +232,6 @@ def test_a_folder_that_is_swapped_for_a_link_leads_nowhere(root: Path, tmp_path:
         done.set()
         thread.join()
     assert seen <= {"inside"}
-
-
-WRONG = {
-    "SELECT nam FROM 'sales/may.csv'": '"nam" not found',
-    "SELEC 1": 'syntax error at or near "SELEC"',
-    "FROM 'sales/mai.csv'": "there is sales/may.csv",
-    "FROM 'nothing/*.csv'": "no file matches nothing/*.csv",
-    "FROM orders": "a file is named 'folder/a.csv'",
-    "FROM 'sales'": "a file is named 'folder/a.csv'",
-    "FROM read_csv('notes.md')": "no data file by its name",
-    "FROM read_json('sales/may.csv')": "sales/may.csv",
-    "FROM 'torn.parquet'": "torn.parquet",
-    'FROM "torn.db".t': "torn.db cannot be read as a SQLite database",
-    "SELECT 'x'::INTEGER": "Could not convert",
-    "": "one SELECT",
-    "-- nothing": "one SELECT",
-    "SELECT repeat('x', 200000)": "one row is too large",
-    "SELECT list(a) FROM range(1000000000) t(a)": "too much memory",
-    "SELECT " + "(" * 5000 + "1" + ")" * 5000: "",
-}
-"""SQL → what the model reads."""
 
 
 @pytest.mark.parametrize("sql", WRONG)
