@@ -13,6 +13,7 @@ Choices where people differ:
 - Business days are Monday to Friday; holidays are those that are named in the call.
 """
 
+import re
 from calendar import monthrange
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -28,6 +29,10 @@ Moment = date | datetime
 
 MAX_HOLIDAYS: Final = 1000
 _OUTSIDE: Final = "the result is outside of the years 1 to 9999"
+_WRITTEN: Final = re.compile(
+    r"[0-9W-]{8,10}(?:[Tt ][0-9:]+(?:[.,][0-9]{1,6})?(?:[Zz]|[+-][0-9:]+)?)?"
+)
+"""Finer than a microsecond is nothing that Python keeps."""
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _FRIDAY: Final = 5
 _WEEK: Final = 7
@@ -52,16 +57,16 @@ class Span(msgspec.Struct, frozen=True, omit_defaults=True):
     """From one to the other; negative where the second is earlier.
 
     `years`, `months`, `days` are the span as people say it (the rest below a day is in `seconds`);
-    `total_days` and `total_seconds` are the whole of it. `business_days` are those from the first
-    day up to, and without, the last.
+    `total_days`, whole ones, and `total_seconds` are all of it. `business_days` are those from the
+    first day up to, and without, the last.
     """
 
     years: int
     months: int
     days: int
-    seconds: int
+    seconds: int | float
     total_days: int
-    total_seconds: int
+    total_seconds: int | float
     business_days: int
 
 
@@ -153,15 +158,19 @@ def _moment(text: str, clock: Callable[[], float], zone: tzinfo) -> Moment:
 def _parsed(text: str, zone: tzinfo) -> Moment:
     """A date, or a time that knows its zone. Raises ToolError."""
     written = text.strip()
+    if not _WRITTEN.fullmatch(written):
+        raise _no_date(written)
     try:
         if len(written) <= len("2024-W01-1"):
             return date.fromisoformat(written)
         moment = datetime.fromisoformat(written)
     except ValueError as error:
-        raise ToolError(
-            f"{written!r} is no date: write 2024-02-29, or 2024-02-29T15:00 for a time"
-        ) from error
+        raise _no_date(written) from error
     return moment if moment.tzinfo else _existing(moment.replace(tzinfo=zone))
+
+
+def _no_date(written: str) -> ToolError:
+    return ToolError(f"{written!r} is no date: write 2024-02-29, or 2024-02-29T15:00 for a time")
 
 
 def _zone(name: str) -> tzinfo:
@@ -260,11 +269,16 @@ def _between(first: datetime, last: datetime, holidays: frozenset[date]) -> Span
         years=sign * (months // 12),
         months=sign * (months % 12),
         days=sign * rest.days,
-        seconds=sign * rest.seconds,
-        total_days=sign * (high.date() - low.date()).days,
-        total_seconds=int(elapsed / timedelta(seconds=1)),
+        seconds=_seconds(sign * (rest - timedelta(days=rest.days))),
+        total_days=sign * (high - low).days,
+        total_seconds=_seconds(elapsed),
         business_days=sign * _business_between(low.date(), high.date(), holidays),
     )
+
+
+def _seconds(span: timedelta) -> int | float:
+    """Exact, as spans have microseconds and a float has 15 digits and more."""
+    return span.total_seconds() if span.microseconds else span // timedelta(seconds=1)
 
 
 def _timed(moment: Moment, zone: tzinfo) -> datetime:

@@ -191,7 +191,9 @@ def _tool_line(tool: ToolSpec) -> str:
     sentence = _SENTENCE_END.split(tool.description.strip())[0].rstrip(".")
     gives = _gives(tool.returns or {})
     said = one_line(sentence, _MAX_DESCRIPTION)
-    return f"- {tool.name}({', '.join(shown)}){gives}: {said}"
+    signature = f"{tool.name}({', '.join(shown)}){gives}"
+    # What stands in a foreign schema must not become a line of its own.
+    return f"- {' '.join(signature.splitlines())}: {said}"
 
 
 def _gives(returns: Mapping[str, Any]) -> str:

@@ -123,6 +123,12 @@ async def test_business_days_between_are_counted_as_by_hand(
     assert span["business_days"] == (count if end >= start else -count)
 
 
+async def test_parts_of_days_and_of_seconds_are_kept() -> None:
+    span = await between("2024-01-01T23:00", "2024-01-03T02:00:00.5")
+    assert (span["days"], span["seconds"]) == (1, 10_800.5)
+    assert (span["total_days"], span["total_seconds"]) == (1, 97_200.5)
+
+
 async def test_a_night_in_which_the_clock_is_changed_is_shorter() -> None:
     span = await between("2024-03-30T12:00", "2024-03-31T12:00", zone="Europe/Paris")
     assert (span["days"], span["seconds"], span["total_seconds"]) == (1, 0, 23 * 3600)
@@ -133,6 +139,8 @@ async def test_a_night_in_which_the_clock_is_changed_is_shorter() -> None:
     [
         (date_info, {"when": "30.2.2024"}, "2024-02-29"),
         (date_info, {"when": "2023-02-29"}, "no date"),
+        (date_info, {"when": "2024-02-29x15:00"}, "no date"),
+        (date_info, {"when": "2024-02-29T15:00:00.1234567"}, "no date"),
         (date_info, {"when": "2024-01-01T00:00", "zone": "Paris"}, "Europe/Paris"),
         (date_info, {"when": "2024-01-01T00:00", "zone": "../etc/passwd"}, "no zone"),
         (date_info, {"when": "2024-01-01", "to": "UTC"}, "date without a time"),

@@ -66,7 +66,9 @@ def tools(settings):
 
 def test_the_real_tools(tmp_path: Path) -> None:
     tools = load_tools(ToolSettings(root=str(tmp_path)))
-    assert list(tools) == ["calculate", "list_files", "read_file", "search_files", "text_stats"]
+    dates = ["date_add", "date_diff", "date_info"]
+    files = ["list_files", "read_file", "search_files"]
+    assert list(tools) == ["calculate", *dates, *files, "text_stats"]
     assert all(found.spec.name == name for name, found in tools.items())
     assert {found.spec.effect for found in tools.values()} == {"pure"}
 
