@@ -25,7 +25,7 @@ from galerne.local.log import LocalLog
 from galerne.local.models import Given, choose, opened
 from galerne.local.result import RunResult, result_of
 from galerne.local.scheduler import Scheduler
-from galerne.local.watching import OnEvent, OnText, Watching
+from galerne.local.watching import OnEvent, OnProgress, OnText, Watching
 from galerne.local.work import Work
 from galerne.messages.facts import LANES, JobSpec
 from galerne.messages.ids import DEFAULT_TENANT
@@ -54,6 +54,7 @@ async def run(
     on_ask: OnAsk | None = None,
     on_event: OnEvent | None = None,
     on_text: OnText | None = None,
+    on_progress: OnProgress | None = None,
     settings: Settings | None = None,
 ) -> RunResult:
     """Plan a goal, carry the tasks out, and give the answer.
@@ -69,7 +70,8 @@ async def run(
     word (`*`: all that have an effect), which is asked of `on_ask`, as all questions are, one at a
     time. `revisions` is how often the plan may be revised after failures (None: as the settings
     say for a fleet, 0: never). `on_event` gets each fact, `on_text` what models say: the task's id
-    and a piece of text; what they raise ends the run and is raised here.
+    and a piece of text, `on_progress` how far tools are, a `Progress`; what they raise ends the run
+    and is raised here.
 
     Raises RunFailedError (a JobFailedError) where there is no answer: it failed, or ran out of its
     budget or its time; InvalidInputError, InvalidSettingsError before anything is asked, and
@@ -100,7 +102,7 @@ async def run(
         plan=None if plan is None else _tasks(plan),
         revisions=settings.coordinator.revisions if revisions is None else request.revisions,
     )
-    watching = Watching(on_event, on_text)
+    watching = Watching(on_event, on_text, on_progress)
     log = LocalLog(time.time, watching.fact)
     async with opened(chosen, stand_in=stand_in) as ladders:
         work = Work(
@@ -112,6 +114,7 @@ async def run(
             tools=found,
             blobs=blobs,
             on_text=watching.text,
+            on_progress=watching.progress,
             clock=time.time,
         )
         ended = await Scheduler(work, on_ask, lambda: watching.problem).run()

@@ -8,17 +8,22 @@ A step that is written is never made again, so an attempt that comes after a fai
 effect. A tool gets the key of its call all the same: it may talk to something that lives longer.
 """
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from galerne.core.asks import arguments_hash
 from galerne.core.leave import absent, as_settled, denial, not_callable, wants_leave
+from galerne.core.progress import bounded, shortened
 from galerne.core.steps import outcome_of, tool_step
 from galerne.errors import InDoubtError, ParkedError, PermanentError
 from galerne.local.work import Work
 from galerne.messages.facts import Asked, Decided, Ready
+from galerne.messages.live import Progress
 from galerne.messages.tools import ToolOutcome, ToolRefused
 from galerne.tools import AnyTool, ToolContext, invoke
+from galerne.tools.context import Progress as Report
 
 
 class ToolCalls:
@@ -76,9 +81,23 @@ class ToolCalls:
                 tenant=work.job.tenant,
                 clock=work.clock,
                 blobs=work.blobs,
+                progress=self._progress(n, tool.spec.name),
             )
             inline = work.settings.bus.inline
             return await invoke(tool, arguments, context, inline=inline)
+
+    def _progress(self, n: int, tool: str) -> Report:
+        """What the call's context tells, of whichever thread: the loop hands it on."""
+        loop = asyncio.get_running_loop()
+
+        def report(text: str, fraction: float | None = None) -> None:
+            told = Progress(
+                task=self._task, n=n, tool=tool, note=shortened(text), fraction=bounded(fraction)
+            )
+            with suppress(RuntimeError):  # a thread that nobody waits for any more
+                loop.call_soon_threadsafe(self._work.on_progress, told)
+
+        return report
 
     # what people are asked
 

@@ -12,6 +12,7 @@ from galerne.core.usage import step_usage
 from galerne.errors import InvalidSettingsError
 from galerne.local.blobs import MemoryBlobs
 from galerne.local.log import LocalLog
+from galerne.local.watching import OnProgress, OnText
 from galerne.messages.facts import JobSpec, Lane, Ready, Step
 from galerne.messages.ids import TaskId
 from galerne.messages.plan import Usage
@@ -22,8 +23,6 @@ from galerne.tools import AnyTool
 
 ME: Final = "in-process"
 """Who claims the tasks, and writes their outcomes."""
-
-OnText = Callable[[TaskId, str], None]
 
 
 class Work:
@@ -40,6 +39,7 @@ class Work:
         tools: Mapping[str, AnyTool],
         blobs: MemoryBlobs,
         on_text: OnText,
+        on_progress: OnProgress,
         clock: Callable[[], float],
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -51,6 +51,7 @@ class Work:
         self.tools = dict(sorted(tools.items()))
         self.blobs = blobs
         self.on_text = on_text
+        self.on_progress = on_progress
         self.clock = clock
         self.jitter = jitter
         self.rules = Rules(max_attempts=worker.max_attempts, ask_timeout=worker.ask_timeout)

@@ -7,6 +7,7 @@ over, however ─▶ the task waits for a place again
 
 import contextlib
 
+from galerne.core.progress import bounded, shortened
 from galerne.errors import GalerneError
 from galerne.logs import get_logger
 from galerne.messages.codec import encode
@@ -16,7 +17,6 @@ from galerne.messages.subjects import JobAddress
 from galerne.messages.tools import Busy, Pending, ToolSpec, Working
 from galerne.runtime.places import Place
 from galerne.runtime.services import Services
-from galerne.runtime.tool_active import bounded, shortened
 
 log = get_logger("galerne.runtime.tools")
 

@@ -6,7 +6,6 @@ One timer tells all callers, because one for each call would cost more than a sh
 """
 
 import contextlib
-import math
 from collections import Counter
 from collections.abc import Callable
 
@@ -14,6 +13,7 @@ import anyio
 
 from galerne.bus.connection import Bus
 from galerne.bus.log import FactLog
+from galerne.core.progress import bounded, shortened
 from galerne.errors import GalerneError
 from galerne.logs import get_logger
 from galerne.messages.codec import encode
@@ -23,9 +23,6 @@ from galerne.messages.tools import CallTool, Working
 from galerne.runtime.ends import is_over, is_settled, listen_for_drops, listen_for_ends
 
 log = get_logger("galerne.runtime.tools")
-
-LONGEST_NOTE = 200
-"""Characters of what a tool says of its progress."""
 
 
 class ActiveCall:
@@ -142,17 +139,3 @@ class ActiveCalls:
 def _stop(one: ActiveCall) -> None:
     log.info("a call is stopped: nobody waits for it", tool=one.call.tool, key=one.call.key)
     one.scope.cancel()
-
-
-def shortened(note: str) -> str:
-    """One line, printable, of bounded length: it is shown to people as it is."""
-    line = " ".join(note[: 4 * LONGEST_NOTE].split())
-    clean = "".join(one for one in line if one.isprintable())
-    return clean if len(clean) <= LONGEST_NOTE else f"{clean[: LONGEST_NOTE - 1]}…"
-
-
-def bounded(fraction: float | None) -> float | None:
-    """From 0 to 1; what is no number says nothing."""
-    if fraction is None or not math.isfinite(fraction):
-        return None
-    return min(1.0, max(0.0, float(fraction)))

@@ -11,8 +11,11 @@ from galerne import Budget, JobFailedError, RunFailedError
 from galerne.errors import BadAnswerError, InvalidInputError, ModelError, UnavailableError
 from galerne.messages.chat import ChatReply, ChatRequest
 from galerne.messages.facts import Accounted, Claimed, Done, Ended, Ready
+from galerne.messages.ids import TaskId
+from galerne.messages.live import Progress
 from galerne.messages.plan import Failed, Succeeded
 from galerne.settings import CoordinatorSettings
+from galerne.tools import ToolContext, tool
 from unit.local.scripted import (
     SETTINGS,
     Facts,
@@ -29,6 +32,21 @@ from unit.local.scripted import (
 )
 
 pytestmark = pytest.mark.anyio
+
+
+@tool(effect="pure")
+async def count(context: ToolContext) -> int:
+    """Count, and say so."""
+    context.progress("one\x1b[2J", 0.5)
+    context.progress("two", 7.0)
+    return 2
+
+
+@tool(effect="pure")
+def count_in_a_thread(context: ToolContext) -> int:
+    """Count, and say so."""
+    context.progress("one")
+    return 1
 
 
 def double(number: int) -> int:
@@ -347,3 +365,14 @@ async def test_the_facts_say_what_came_of_each_task() -> None:
     ]
     assert not [one for one in facts.of(Done) if isinstance(one.outcome, Failed)]
     assert len(facts.of(Ended)) == 1
+
+
+async def test_whoever_runs_it_hears_how_far_tools_are() -> None:
+    heard: list[Progress] = []
+    plan = planning(tool_task("1", "count", {}), tool_task("2", "count_in_a_thread", {}, "1"))
+    await carry_out(planner=plan, tools=[count, count_in_a_thread], on_progress=heard.append)
+    assert heard == [
+        Progress(task=TaskId("1"), n=1, tool="count", note="one[2J", fraction=0.5),
+        Progress(task=TaskId("1"), n=1, tool="count", note="two", fraction=1.0),
+        Progress(task=TaskId("2"), n=1, tool="count_in_a_thread", note="one"),
+    ]

@@ -68,8 +68,8 @@ def agent(doing: Callable[[TaskContext], Any], lane: Lane, *kinds: TaskKind) -> 
     return dict.fromkeys(kinds, Own())
 
 
-def unheard(task: TaskId, text: str) -> None:
-    del task, text
+def unheard(*_: object) -> None:
+    """Nobody listens."""
 
 
 async def to_the_end(
@@ -97,6 +97,7 @@ async def to_the_end(
         tools={},
         blobs=MemoryBlobs(1_000_000, 10_000),
         on_text=unheard,
+        on_progress=unheard,
         clock=clock,
         jitter=lambda: 0.0,
     )

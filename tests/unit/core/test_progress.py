@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galerne.runtime.tool_active import LONGEST_NOTE, bounded, shortened
+from galerne.core.progress import LONGEST_NOTE, bounded, shortened
 
 
 @given(st.text(st.characters(), max_size=2_000))
