@@ -89,6 +89,16 @@ async def test_a_tool_that_nobody_serves_is_told_at_once(running: Fleet) -> None
         assert served["charge"].effect == "once"
 
 
+async def test_a_tool_of_a_plan_that_nobody_serves_is_told_at_once(
+    running: Fleet, tmp_path: Path
+) -> None:
+    plan = tmp_path / "plan.json"
+    plan.write_text('[{"id": 1, "kind": "tool", "tool": "frobnicate", "args": {}}]')
+    done = await galerne(running, "submit", "--plan", str(plan), "Do it")
+    assert done.returncode == 0, done.stderr
+    assert "no tool worker serves frobnicate now; there are " in done.stderr
+
+
 async def in_doubt(job: Job) -> None:
     with anyio.fail_after(PATIENCE):
         while not any(one.what == "doubt" for one in await job.asks()):

@@ -61,11 +61,17 @@ def check(order: Order, settings: Settings) -> None:
 async def submit(client: Client, order: Order) -> Job:
     """Hand it in; tools that it names and nobody serves are told, as a slip of the pen would be."""
     job = await client.submit(order.goal, **order.options())
-    named = {*(order.tools or ()), *order.approve} - {EVERY_EFFECT}
+    named = {*(order.tools or ()), *order.approve, *_in_plan(order)} - {EVERY_EFFECT}
     served = await client.tools() if named else {}
     if served and (missing := sorted(named - served.keys())):
         note(f"no tool worker serves {', '.join(missing)} now; there are {', '.join(served)}")
     return job
+
+
+def _in_plan(order: Order) -> set[str]:
+    """The tools that a plan names which is handed in."""
+    tasks = order.plan or ()
+    return {name for task in tasks for name in (*(task.tools or ()), task.tool) if name}
 
 
 async def submit_and_follow(
