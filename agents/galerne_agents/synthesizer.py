@@ -2,7 +2,7 @@
 
     ask ─▶ text ─▶ the answer, each statement with the task that it comes from: [2]
      ▲      ├─ a fault: told once
-     │      ├─ {"missing": …}: where another revision may be had, the job gets one
+     │      ├─ MISSING: …: where another revision may be had, the job gets one
      │      └─ the same with our example's words, or no words: asked anew without that way out
      └── the same request, with what was wrong
 
@@ -26,6 +26,8 @@ from galerne_agents.longer import ask_longer
 
 MISSING: Final = 500
 """Characters of what is missing."""
+WORD: Final = "MISSING:"
+"""How an answer begins that is none."""
 EXAMPLE: Final = "the year in which each of the two bridges was built"
 """What the prompt's example lacks, which small models copy."""
 _MARK = re.compile(
@@ -80,7 +82,7 @@ def _request(context: TaskContext, *, more: bool) -> ChatRequest:
 def _copies(text: str) -> bool:
     """Whether it says that something is missing, and names nothing of its own."""
     said = _word_of_missing(text)
-    return said is not None and (said == EXAMPLE or not said.strip(". …"))
+    return said is not None and (said.strip() == EXAMPLE or not said.strip(". …"))
 
 
 def _judged(ready: Ready, reply: ChatReply) -> Accepted | Fault:
@@ -109,8 +111,12 @@ def _missing(text: str) -> str | None:
 
 
 def _word_of_missing(text: str) -> str | None:
+    """After the word that the prompt asks for; or in JSON, as prompts of deployments may ask."""
+    plain = text.strip().strip("`").strip()
+    if plain.startswith(WORD):
+        return plain.removeprefix(WORD)
     try:
-        said = _WANTS_MORE.decode(text.strip().removeprefix("```json").strip("`\n "))
+        said = _WANTS_MORE.decode(plain.removeprefix("json"))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
     missing = said.get("missing")

@@ -23,8 +23,8 @@ PACKAGED: Final = Prompts()
 PLANNER_PROMPT: Final = "planner.v5.md"
 REVISION_PROMPT: Final = "revision.v2.md"
 ANSWER_PROMPT: Final = "answer.v2.md"
-CITE_PROMPT: Final = "answer-cite.v1.md"
-MORE_PROMPT: Final = "answer-more.v2.md"
+CITE_PROMPT: Final = "answer-cite.v2.md"
+MORE_PROMPT: Final = "answer-more.v3.md"
 _MAX_HEADING: Final = 200
 _MAX_DESCRIPTION: Final = 160
 _MAX_FIELDS: Final = 8
@@ -102,10 +102,16 @@ def answer_request(
     for task, result in results.items():
         instruction = one_line(result.get("instruction", ""), _MAX_HEADING)
         value = as_text(result.get("value"))
-        parts.append(section(f"## {task}: {instruction}".rstrip(), value))
+        heading = f"## {task}: {instruction}{_size(result.get('value'))}"
+        parts.append(section(heading.rstrip(), value))
         excerpts.append(escaped(value))
     user = (*history_sections(history), section("# Goal", goal), *parts)
     return ChatRequest(messages("\n".join(rules), *user), excerpts=tuple(excerpts), output=output)
+
+
+def _size(value: Any) -> str:
+    """Models count badly, and a list is often asked for its length."""
+    return f" (a list of {len(cast('list[object]', value))})" if isinstance(value, list) else ""
 
 
 def history_sections(history: Sequence[Turn]) -> list[str]:

@@ -1,5 +1,3 @@
-import json
-
 import msgspec
 import pytest
 
@@ -43,7 +41,13 @@ MORE = msgspec.structs.replace(READY, more=True)
 
 
 @pytest.mark.parametrize(
-    "text", ['{"missing": "who wrote b.txt"}', '```json\n{"missing": "who wrote b.txt"}\n```']
+    "text",
+    [
+        "MISSING: who wrote b.txt",
+        "```\nMISSING: who wrote b.txt\n```",
+        '{"missing": "who wrote b.txt"}',
+        '```json\n{"missing": "who wrote b.txt"}\n```',
+    ],
 )
 async def test_it_may_say_what_is_missing_where_more_may_be_had(text: str) -> None:
     with pytest.raises(IncompleteError, match=r"^who wrote b\.txt$"):
@@ -53,11 +57,11 @@ async def test_it_may_say_what_is_missing_where_more_may_be_had(text: str) -> No
 
 @pytest.mark.parametrize("missing", [EXAMPLE, "", "…"])
 async def test_who_copies_the_example_is_asked_anew_without_that_way_out(missing: str) -> None:
-    world = World(MORE, script(says(json.dumps({"missing": missing})), says("Seven.")))
+    world = World(MORE, script(says(f"MISSING: {missing}"), says("Seven.")))
     assert await SynthesizerAgent().run(world.attempt()) == "Seven."
     first, second = (request.messages for request in world.requests)
     assert EXAMPLE in first[0].content
-    assert '{"missing":' not in second[0].content
+    assert "MISSING:" not in second[0].content
     assert first[1:] == second[1:]
 
 
@@ -65,7 +69,7 @@ async def test_it_is_told_that_more_may_be_had_only_where_it_may() -> None:
     for given, told in ((MORE, True), (READY, False)):
         world = World(given, script(says("Seven.")))
         await SynthesizerAgent().run(world.attempt())
-        assert ('{"missing":' in world.requests[0].messages[0].content) == told
+        assert ("MISSING:" in world.requests[0].messages[0].content) == told
 
 
 async def test_an_answer_in_a_schema_is_its_value_and_cites_nothing() -> None:

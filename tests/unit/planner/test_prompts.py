@@ -53,8 +53,8 @@ FOLDERS = (
     Path(__file__).parents[3] / "agents/galerne_agents/prompts",
 )
 SUMS = {
-    "answer-cite.v1.md": "2c2934a8fb0d",
-    "answer-more.v2.md": "c41e915e3e9d",
+    "answer-cite.v2.md": "94af50363b57",
+    "answer-more.v3.md": "c9ed5a61cbee",
     "answer.v2.md": "10f2bbc61da6",
     "planner.v5.md": "6bc94dcb3c1b",
     "revision.v2.md": "a6ebd0418baa",
