@@ -78,7 +78,7 @@ async def calculate(expression: Annotated[str, msgspec.Meta(min_length=1)]) -> C
     It knows + - * / // (floor division) % ** and parentheses, abs, round, min, max, sqrt.
 
     Args:
-        expression: For example (1250 * 3 + 17) / 4 or round(2/3, 4).
+        expression: Your numbers and operators, such as 2 + 3.
     """
     return evaluate(expression)
 

@@ -185,7 +185,7 @@ async def test_what_models_get_to_read() -> None:
             "expression": {
                 "type": "string",
                 "minLength": 1,
-                "description": "For example (1250 * 3 + 17) / 4 or round(2/3, 4).",
+                "description": "Your numbers and operators, such as 2 + 3.",
             }
         },
         "required": ["expression"],
