@@ -7,7 +7,7 @@ history stopped, the job comes to its end as soon as everybody does what there i
 from random import Random
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from galerne.messages.facts import AnyFact, Done, Ended, Ready
@@ -171,7 +171,17 @@ def large_scripts(draw: st.DrawFn) -> tuple[TaskSpec, ...]:
     return tuple(task for task in tasks if names.issuperset(task.needs))
 
 
+LATE_NEWS = (
+    TaskSpec(id=TaskId("1"), kind="plan", instruction="do 1", foreach=["a", "b"]),
+    TaskSpec(id=TaskId("2"), kind="plan", instruction="do 2"),
+    *(TaskSpec(id=TaskId(name), kind="agent", instruction=f"do {name}") for name in ("3", "4")),
+    TaskSpec(id=TaskId("5"), kind="agent", instruction="do 5", needs=(TaskId("2"),)),
+)
+"""With seed 76 a coordinator makes a task ready that another one has dropped."""
+
+
 @given(large_scripts().map(_same), restless, seeds, steps, replicas)
+@example(_same(LATE_NEWS), Habits(dies=0.4, revisions=1), 76, 410, 3)
 @settings(max_examples=300)
 def test_plans_that_are_revised_come_to_an_end_by_the_rules(
     plans: Plans, habits: Habits, seed: int, steps: int, replicas: int
