@@ -99,6 +99,15 @@ async def test_a_tool_of_a_plan_that_nobody_serves_is_told_at_once(
     assert "no tool worker serves frobnicate now; there are " in done.stderr
 
 
+async def test_a_tool_is_told_to_be_served_by_nobody_where_no_tool_worker_runs(
+    tmp_path: Path,
+) -> None:
+    async with fleet(tmp_path, "coordinator-1") as without:
+        done = await galerne(without, "submit", "--tools", "charge", "Do nothing")
+    assert done.returncode == 0, done.stderr
+    assert "no tool worker serves charge now; there is no tool worker" in done.stderr
+
+
 async def in_doubt(job: Job) -> None:
     with anyio.fail_after(PATIENCE):
         while not any(one.what == "doubt" for one in await job.asks()):

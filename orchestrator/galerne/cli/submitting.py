@@ -63,8 +63,9 @@ async def submit(client: Client, order: Order) -> Job:
     job = await client.submit(order.goal, **order.options())
     named = {*(order.tools or ()), *order.approve, *_in_plan(order)} - {EVERY_EFFECT}
     served = await client.tools() if named else {}
-    if served and (missing := sorted(named - served.keys())):
-        note(f"no tool worker serves {', '.join(missing)} now; there are {', '.join(served)}")
+    if missing := sorted(named - served.keys()):
+        there = f"there are {', '.join(served)}" if served else "there is no tool worker"
+        note(f"no tool worker serves {', '.join(missing)} now; {there}")
     return job
 
 

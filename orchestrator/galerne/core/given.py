@@ -19,7 +19,6 @@ from galerne.messages.facts import AnyFact, Asked, JobSpec, PlanEnded, Planned
 from galerne.messages.ids import plan_task
 from galerne.messages.plan import Succeeded
 
-MAX_TASKS: Final = 1_000
 REVIEW: Final = (plan_task(1), 0, 1)
 """The key of the question whether this is to be the plan."""
 
