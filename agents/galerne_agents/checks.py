@@ -9,19 +9,26 @@ offer was nearly all it answered, and without it it called the tool. Models say 
 The first of them that holds is the answer's fault. The last one is soft: such an answer may well
 be right, that there is no such file for instance, so where no larger model is left to ask it
 stands.
+
+An answer without a fault may still be asked back, once: where it states numbers that no result
+says, or gives one of several results as it stands. What comes then is taken, with those numbers
+named beside it (`core.grounding`): a larger model costs twenty times as much, and a mark says
+what is to be checked.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from galerne.core.answers import check_answer
+from galerne.core.grounding import Sources, unsupported
+from galerne.core.refs import parsed
 from galerne.core.validators import passes, wanted
 from galerne.errors import InvalidInputError
 from galerne.messages.chat import ChatReply
-from galerne.messages.plan import TaskSpec
+from galerne.messages.plan import Succeeded, TaskSpec
 from galerne.planner import one_line
 
 GIVES_UP: Final = "I cannot"
@@ -36,6 +43,14 @@ MEND_A_CALL: Final = (
     " again with what is mended or call another tool, then answer; if the errors themselves are"
     ' the answer, give it once more. If there is really no way, begin with "I cannot" and say why.'
 )
+DOUBT: Final = (
+    "{} stands in no result of a tool, so it may be wrong. Look at the results again, work it out"
+    " step by step, and give your whole answer anew."
+)
+REPEATS: Final = (
+    "This only repeats the result of task {}, and there are others. Look at each of them, do your"
+    " task with all of them, and answer in a sentence."
+)
 WORDS: Final = 300
 """Characters of a fault's reason, which stands in the log and in one line of a terminal."""
 
@@ -43,9 +58,20 @@ _FENCED = re.compile(r"```[A-Za-z]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
 
 
 class Accepted(msgspec.Struct, frozen=True, tag=True):
-    """The task's value: text, or what the text says in JSON where the task has a schema."""
+    """The task's value: text, or what the text says in JSON where the task has a schema.
+
+    `unsupported` are numbers in it that no result says; `say` is what the model may be asked
+    before it is taken (empty: nothing).
+    """
 
     value: Any
+    unsupported: tuple[str, ...] = ()
+    say: str = ""
+
+    @property
+    def result(self) -> Any:
+        """What an agent gives back."""
+        return Succeeded(self.value, self.unsupported) if self.unsupported else self.value
 
 
 class Fault(msgspec.Struct, frozen=True, tag=True):
@@ -61,12 +87,24 @@ class Fault(msgspec.Struct, frozen=True, tag=True):
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """What an answer could be built on: how many calls failed, and whether anything else is there:
-    a call that succeeded, or a result of another task.
+    """What an answer could be built on: how many calls failed, the results of other tasks by their
+    ids, and what its calls have said where one has succeeded.
+
+    `words` are what it was asked, whose numbers it may repeat; `doubtful` are numbers of earlier
+    results that no tool has said. The job's answer is `closing`: there is one of it, so it is asked
+    back about what stands in texts, too, where an executor may well have judged or rated them.
     """
 
     failed: int = 0
-    found: bool = False
+    results: Mapping[str, Any] = {}
+    calls: tuple[Any, ...] = ()
+    words: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
+    closing: bool = False
+
+    @property
+    def found(self) -> bool:
+        return bool(self.results or self.calls)
 
 
 def judged(task: TaskSpec, reply: ChatReply, evidence: Evidence) -> Accepted | Fault:
@@ -90,6 +128,28 @@ def judged(task: TaskSpec, reply: ChatReply, evidence: Evidence) -> Accepted | F
     if evidence.failed and not evidence.found:
         return Fault("no tool call has succeeded", MEND_A_CALL, soft=True, value=value)
     return Accepted(value)
+
+
+def weighed(value: Any, evidence: Evidence) -> Accepted:
+    """An answer without a fault, beside what it was built on.
+
+    Where there was nothing to look at, all of it is the model's own word, and nothing is said.
+    """
+    if not evidence.found:
+        return Accepted(value)
+    sources = Sources((*evidence.results.values(), *evidence.calls), evidence.words)
+    numbers = unsupported(value, sources, evidence.doubtful)
+    asks = numbers and (evidence.closing or sources.have_figures)
+    return Accepted(value, numbers, DOUBT.format(", ".join(numbers)) if asks else "")
+
+
+def asked_back(answer: Accepted, results: Mapping[str, Any]) -> Accepted:
+    """An executor's answer: one record of several, as it stands, is seldom what its task wants."""
+    said = parsed(answer.value)
+    if answer.say or len(results) < 2 or not isinstance(said, dict | list):  # noqa: PLR2004
+        return answer
+    same = next((task for task, one in results.items() if parsed(one) == said), None)
+    return answer if same is None else Accepted(answer.value, say=REPEATS.format(same))
 
 
 def _passes(task: TaskSpec, check: str, text: str, value: Any) -> bool:

@@ -13,8 +13,9 @@ A model that gives up before it has looked at anything is asked anew, and then h
 the tools that only look: small models give up at a word. What it said does not stay in the
 conversation, or it would say that again whatever the tool has shown.
 
-A model is asked again once for each fault. A call that succeeds after that shows that it went on,
-so a fault of another kind is told to it, too; the same words are never said twice.
+A model is asked again once for each fault, and for numbers that no result says. A call that
+succeeds after that shows that it went on, so a fault of another kind is told to it, too; the same
+words are never said twice.
 
 What an earlier model of the task has called stands in the conversation of the next one, which so
 knows what is done. A call that succeeded there and comes again word for word gets that result: no
@@ -36,8 +37,17 @@ from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest, ToolCall
 from galerne.messages.facts import Ready
 from galerne.messages.plan import Effort
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult, ToolSpec
-from galerne.planner import Prompts, as_text, escaped, messages, one_line, section
-from galerne_agents.checks import LOOK_AGAIN, NOT_USED, Accepted, Evidence, Fault, judged
+from galerne.planner import Prompts, as_text, escaped, messages, one_line, section, size_text
+from galerne_agents.checks import (
+    LOOK_AGAIN,
+    NOT_USED,
+    Accepted,
+    Evidence,
+    Fault,
+    asked_back,
+    judged,
+    weighed,
+)
 
 MAX_TURNS: Final[Mapping[Effort, int]] = {"low": 4, "medium": 12, "high": 24}
 """Model turns of one conversation: the longest useful ones took seven, a loop never ends."""
@@ -112,7 +122,7 @@ class Dialogue:
                     self._turns.append(ChatMessage("user", NOT_USED.format(reply.complaint)))
                 continue
             verdict = self._judged(reply)
-            if isinstance(verdict, Accepted) or self._stuck or verdict.say in self._told:
+            if self._stuck or not verdict.say or verdict.say in self._told:
                 return verdict
             self._told.add(verdict.say)
             self._stuck = True
@@ -139,8 +149,14 @@ class Dialogue:
 
     def _judged(self, reply: ChatReply) -> Accepted | Fault:
         ready = self._context.ready
-        found = bool(ready.inputs) or any(one.succeeded for one in self.called)
-        return judged(ready.task, reply, Evidence(self._failed, found))
+        found = any(one.succeeded for one in self.called)
+        calls = tuple(one.content for one in self.called) if found else ()
+        words = (ready.goal, ready.task.instruction)
+        evidence = Evidence(self._failed, ready.inputs, calls, words)
+        verdict = judged(ready.task, reply, evidence)
+        if isinstance(verdict, Fault):
+            return verdict
+        return asked_back(weighed(verdict.value, evidence), ready.inputs)
 
     async def _answered(self, call: ToolCall) -> ChatMessage:
         """The tool turn for one call. A call that cannot be made is explained to the model."""
@@ -178,7 +194,10 @@ def _opening(ready: Ready, absent: Sequence[str], prompts: Prompts) -> tuple[Cha
     sections = [section("# Goal of the job", goal), section("# Task", instruction)]
     if ready.inputs:
         sections.append("# Results")
-        sections += [section(f"## {task}", as_text(value)) for task, value in ready.inputs.items()]
+        sections += [
+            section(f"## {task}{size_text(value)}", as_text(value))
+            for task, value in ready.inputs.items()
+        ]
     if ready.task.check is not None:
         sections.append(section("# Form of the answer", f"It has to {wanted(ready.task.check)}."))
     return messages(system, *sections)

@@ -68,7 +68,7 @@ async def _up_the_ladder(context: TaskContext) -> Any:
         dialogue = Dialogue(context, served, called)
         verdict = await _verdict(dialogue)
         if isinstance(verdict, Accepted):
-            return verdict.value
+            return verdict.result
         moved = await context.move(verdict.reason)
         if moved is not None:
             moves.append(moved)

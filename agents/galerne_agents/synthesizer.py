@@ -1,7 +1,7 @@
 """The agent that writes a job's answer from the results of its tasks.
 
     ask ─▶ text ─▶ the answer, each statement with the task that it comes from: [2]
-     ▲      ├─ a fault: told once
+     ▲      ├─ a fault, or numbers that no result says: told once
      │      ├─ MISSING: …: where another revision may be had, the job gets one
      │      └─ the same with our example's words, or no words: asked anew without that way out
      └── the same request, with what was wrong
@@ -21,7 +21,7 @@ from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest
 from galerne.messages.facts import Lane, Ready
 from galerne.messages.plan import TaskKind
 from galerne.planner import answer_request, one_line
-from galerne_agents.checks import Accepted, Evidence, Fault, judged
+from galerne_agents.checks import Accepted, Evidence, Fault, judged, weighed
 from galerne_agents.longer import ask_longer
 
 MISSING: Final = 500
@@ -44,7 +44,7 @@ class SynthesizerAgent:
     kinds: ClassVar[frozenset[TaskKind]] = frozenset({"answer"})
 
     async def run(self, context: TaskContext) -> Any:
-        """The text, or the value of the job's output schema.
+        """The text, or the value of the job's output schema, and what of it no result says.
 
         Raises IncompleteError where the results do not suffice and more may be had,
         PermanentError when the model says nothing, or nothing usable twice.
@@ -57,14 +57,14 @@ class SynthesizerAgent:
             request = _request(context, more=False)
             reply = await ask_longer(context, request, _ignore)
         verdict = _judged(ready, reply)
-        if isinstance(verdict, Fault):
-            reply = await ask_longer(context, _again(request, reply, verdict), _ignore)
-            verdict = _judged(ready, reply)
+        if verdict.say:
+            reply = await ask_longer(context, _again(request, reply, verdict.say), _ignore)
+            verdict = _better(verdict, _judged(ready, reply))
         if isinstance(verdict, Fault):
             raise PermanentError(
                 f"the model's final answer could not be used ({verdict.reason}); run the job again"
             )
-        return verdict.value
+        return verdict.result
 
 
 def _request(context: TaskContext, *, more: bool) -> ChatRequest:
@@ -92,15 +92,33 @@ def _judged(ready: Ready, reply: ChatReply) -> Accepted | Fault:
     verdict = judged(ready.task, reply, Evidence())
     if isinstance(verdict, Fault) and verdict.reason.startswith("the model gave up"):
         verdict = Accepted(reply.message.content.strip())  # the results may say just that
-    if isinstance(verdict, Accepted) and ready.task.output is None:
-        return Accepted(without_strangers(verdict.value, ready.task.needs))
-    return verdict
+    if isinstance(verdict, Fault):
+        return verdict
+    if ready.task.output is None:
+        verdict = Accepted(without_strangers(verdict.value, ready.task.needs))
+    return weighed(verdict.value, _evidence(ready))
 
 
-def _again(request: ChatRequest, reply: ChatReply, fault: Fault) -> ChatRequest:
+def _better(first: Accepted | Fault, second: Accepted | Fault) -> Accepted | Fault:
+    """The second, where it is not worse: a usable answer stays one."""
+    return first if isinstance(first, Accepted) and isinstance(second, Fault) else second
+
+
+def _evidence(ready: Ready) -> Evidence:
+    """The plan's results, and what was said before in the same conversation."""
+    numbers = [number for one in ready.inputs.values() for number in one.get("unsupported", ())]
+    return Evidence(
+        results={task: one.get("value") for task, one in ready.inputs.items()},
+        words=(ready.goal, *(text for turn in ready.history for text in (turn.goal, turn.answer))),
+        doubtful=tuple(numbers),
+        closing=True,
+    )
+
+
+def _again(request: ChatRequest, reply: ChatReply, say: str) -> ChatRequest:
     said = ChatMessage("assistant", reply.message.content)
     before = (*request.messages, said) if reply.message.content.strip() else request.messages
-    why = ChatMessage("user", fault.say)
+    why = ChatMessage("user", say)
     return msgspec.structs.replace(request, messages=(*before, why))
 
 

@@ -87,7 +87,10 @@ class Agent(Protocol):
     kinds: ClassVar[frozenset[TaskKind]]
 
     async def run(self, context: TaskContext) -> Any:
-        """Do the task and return its value (JSON). Raise a GalerneError to fail it."""
+        """Do the task and return its value (JSON), or a `Succeeded` that says more of it.
+
+        Raise a GalerneError to fail it.
+        """
         ...
 
 

@@ -357,6 +357,17 @@ FACTS: dict[str, Expected] = {
         ),
         "done.2",
     ),
+    "done-unsupported": _fact(
+        facts.Done(
+            task=TaskId("3"),
+            outcome=plan.Succeeded("302", ("302",)),
+            usage=plan.Usage(models={"mistral-7b": plan.ModelUsage(2)}),
+            by=EXECUTOR,
+            attempt=1,
+            at=1795374004.5,
+        ),
+        "done.3",
+    ),
     "done-failed": _fact(
         facts.Done(
             task=TaskId("2"),
@@ -531,6 +542,16 @@ FACTS: dict[str, Expected] = {
             at=1795374005.0,
             result="README.md is the longest.",
             would_have=plan.WouldHave("mixtral-8x22b", 0.001485),
+        ),
+        "end",
+    ),
+    "ended-unsupported": _fact(
+        facts.Ended(
+            status="succeeded",
+            usage=plan.Usage(models={"mistral-7b": plan.ModelUsage(4)}),
+            at=1795374005.0,
+            result="Together they have 302 words.",
+            unsupported=("302",),
         ),
         "end",
     ),

@@ -110,7 +110,10 @@ class FleetTools:
     async def job_result(
         self, job: Annotated[str, Field(description="the id that submit_job gave")]
     ) -> dict[str, Any]:
-        """The result of a job that has ended. Watch a job that still runs."""
+        """The result of a job that has ended. Watch a job that still runs.
+
+        "unsupported" names numbers in it that no result of a tool says.
+        """
         async with self._client() as client:
             with anyio.fail_after(_ATTEMPT):
                 one = client.job(job)
@@ -120,7 +123,8 @@ class FleetTools:
                 if seen.status != "succeeded":
                     why = f": {one_line(seen.error)}" if seen.error else ""
                     raise ToolError(f"job {job} has no result, it ended as {seen.status}{why}")
-                return {"job": job, "result": await _shown(await one.output())}
+                doubt = {"unsupported": list(seen.unsupported)} if seen.unsupported else {}
+                return {"job": job, "result": await _shown(await one.output()), **doubt}
 
     async def cancel_job(
         self,

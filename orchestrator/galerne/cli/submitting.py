@@ -16,6 +16,7 @@ from galerne.cli.text import how_text, one_line, partial_text, result_text
 from galerne.client import Client, Job
 from galerne.client.blobs import stand_ins
 from galerne.core.asks import EVERY_EFFECT
+from galerne.core.grounding import remark
 from galerne.core.view import JobView
 from galerne.messages.facts import Priority
 from galerne.messages.plan import Budget, TaskSpec
@@ -122,6 +123,8 @@ def conclude(view: JobView, *, as_json: bool) -> int:
         answer(result_text(view))
     elif found := partial_text(view):
         answer(found)
+    if not as_json and view.unsupported:
+        note(f"{one_line(remark(view.unsupported), 300)}; check it before you rely on it")
     if not as_json and (spent := models_text(view.usage, view.would_have)):
         note(spent)
     if view.status == "succeeded":

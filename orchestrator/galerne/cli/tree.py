@@ -35,6 +35,7 @@ from galerne.cli.text import (
     result_text,
     seconds_text,
 )
+from galerne.core.grounding import remark
 from galerne.core.view import JobView, TaskStatus, TaskView
 from galerne.messages.facts import Moved
 from galerne.messages.ids import TaskId
@@ -274,10 +275,16 @@ def waits_for_people(view: JobView) -> bool:
     return bool(view.asks) and not any(task.status in moving for task in view.tasks)
 
 
+def _doubt(view: JobView) -> list[RenderableType]:
+    if not view.unsupported:
+        return []
+    return [Text(f"! {one_line(remark(view.unsupported), 300)}", style="yellow")]
+
+
 def _result(view: JobView) -> list[RenderableType]:
     match view.status:
         case "succeeded":
-            return [Text(""), Text(result_text(view))]
+            return [Text(""), Text(result_text(view)), *_doubt(view)]
         case "failed" | "cancelled" | "budget_exhausted" | "deadline_exceeded":
             why = Text(one_line(view.error or view.status), style="red")
             found = partial_text(view)

@@ -36,8 +36,14 @@ def ended(state: JobState, job: JobSpec, now: float) -> Ended | None:
         return _end(state, "cancelled", now, state.cancelled.why)
     answer = state.done.get(answer_task(answers_asked_for_more(state) + 1))
     if answer is not None and isinstance(answer.outcome, Succeeded):
-        value = answer.outcome.value
-        return _with_usage(state, Ended(status="succeeded", usage=Usage(), at=now, result=value))
+        end = Ended(
+            status="succeeded",
+            usage=Usage(),
+            at=now,
+            result=answer.outcome.value,
+            unsupported=answer.outcome.unsupported,
+        )
+        return _with_usage(state, end)
     why = refusal(state) or _why_failed(state, job)
     if why is not None:
         return _end(state, "failed", now, why)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from galerne.core.grounding import MOST_TOLD
 from galerne.core.refs import parsed, resolve
 from galerne.core.state import JobState
 from galerne.errors import InvalidInputError
@@ -106,7 +107,8 @@ def outcome(state: JobState, task: TaskId) -> Outcome:
         value = _of_the_last(state, task, stands)
     if stands and not any(state.succeeded(one) for one in stands):
         return Failed(NOTHING_DONE, "nothing that it consists of could be done")
-    return Succeeded(value)
+    numbers = {number: None for one in stands for number in state.unsupported(one)}
+    return Succeeded(value, tuple(numbers)[:MOST_TOLD])
 
 
 def _of_the_last(state: JobState, task: TaskId, nested: Sequence[TaskId]) -> Any:

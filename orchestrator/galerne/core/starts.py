@@ -213,6 +213,7 @@ def _answer_inputs(state: JobState, tasks: Sequence[TaskSpec]) -> dict[str, Any]
         task.id: {
             "instruction": shorten(_what(task), min(400, share)),
             "value": shorten(_result(state, task.id), share),
+            **_doubtful(state, task.id),
         }
         for task in shown
     }
@@ -225,6 +226,12 @@ def _answer_inputs(state: JobState, tasks: Sequence[TaskSpec]) -> dict[str, Any]
 def _result(state: JobState, task: TaskId) -> Any:
     failure = state.failure(task)
     return f"(failed: {failure.message})" if failure else state.value(task)
+
+
+def _doubtful(state: JobState, task: TaskId) -> dict[str, Any]:
+    """The numbers of its value that are its model's own word, where there are any."""
+    numbers = state.unsupported(task)
+    return {"unsupported": numbers} if numbers else {}
 
 
 def _what(task: TaskSpec) -> str:

@@ -133,6 +133,12 @@ class JobState(msgspec.Struct):
         outcome = done.outcome if done else None
         return outcome.value if isinstance(outcome, Succeeded) else None
 
+    def unsupported(self, task: TaskId) -> tuple[str, ...]:
+        """The numbers of a result that no result of a tool says."""
+        done = self.done.get(task)
+        outcome = done.outcome if done else None
+        return outcome.unsupported if isinstance(outcome, Succeeded) else ()
+
     def failure(self, task: TaskId) -> Failed | None:
         done = self.done.get(task)
         outcome = done.outcome if done else None

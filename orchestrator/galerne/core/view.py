@@ -59,6 +59,8 @@ class TaskView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What its models' turns said of themselves, each once: that a prompt was not read whole."""
     progress: str = ""
     again: str | None = None
+    unsupported: tuple[str, ...] = ()
+    """Numbers of its result that no result of a tool says."""
 
 
 class JobView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -66,7 +68,8 @@ class JobView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `asks` are the open questions, oldest first. `account` is what counts against the `budget`:
     spent and reserved; `started` counts the planned tasks that do. `would_have` is what the tokens
-    used so far had cost on the planner's model alone.
+    used so far had cost on the planner's model alone. `unsupported` are numbers of the result
+    that no result of a tool says.
     """
 
     id: str
@@ -85,6 +88,7 @@ class JobView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     would_have: WouldHave | None = None
     result: Any = None
     error: str | None = None
+    unsupported: tuple[str, ...] = ()
 
 
 class _ByTask(msgspec.Struct, frozen=True):
@@ -120,6 +124,7 @@ def view(state: JobState, job: str, tenant: str, now: float) -> JobView:
         would_have=_would_have(tasks, used),
         result=ended.result if ended else None,
         error=ended.error if ended else None,
+        unsupported=ended.unsupported if ended else (),
     )
 
 
@@ -183,6 +188,7 @@ def _task(
         usage=done.usage if done else by_task.spent.get(task, Usage()),
         result=outcome.value if isinstance(outcome, Succeeded) else None,
         error=outcome.message if isinstance(outcome, Failed) else None,
+        unsupported=outcome.unsupported if isinstance(outcome, Succeeded) else (),
         parent=state.owner.get(task),
         stands_for=spec.replaces,
         notices=tuple(by_task.notices.get(task, ())),

@@ -31,6 +31,11 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     blobs: MemoryBlobs
 
     @property
+    def unsupported(self) -> tuple[str, ...]:
+        """Numbers of the answer that no result of a tool says: the model's own word."""
+        return self.view.unsupported
+
+    @property
     def cost(self) -> float:
         """US dollars, by the prices of the settings."""
         return self.usage.usd

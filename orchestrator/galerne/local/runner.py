@@ -93,7 +93,9 @@ class Runner:
             context.ready = await work.blobs.opened(ready)
             value = await work.agent_of(ready).run(context)
             context.written()
-            return Succeeded(await work.blobs.fitted(_plain(value)))
+            done = value if isinstance(value, Succeeded) else Succeeded(value)
+            fitted = await work.blobs.fitted(_plain(done.value))
+            return msgspec.structs.replace(done, value=fitted)
         except (TransientError, ParkedError) as error:
             return error
         except GalerneError as error:

@@ -91,10 +91,14 @@ class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str | None = None
 
 
-class Succeeded(msgspec.Struct, frozen=True, tag="succeeded"):
-    """`value` is any JSON value; for an agent task it is the model's closing text."""
+class Succeeded(msgspec.Struct, frozen=True, omit_defaults=True, tag="succeeded"):
+    """`value` is any JSON value; for an agent task it is the model's closing text.
+
+    `unsupported` are numbers in it that no result of a tool says (`core.grounding`).
+    """
 
     value: Any
+    unsupported: tuple[str, ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

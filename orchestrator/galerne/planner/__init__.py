@@ -30,7 +30,7 @@ from galerne.planner.prompts import Prompts, prompts_of
 from galerne.planner.reader import PlanReader
 from galerne.planner.reckoning import Assumptions, TaskEstimate
 from galerne.planner.refs import referenced_tasks
-from galerne.planner.sections import as_text, escaped, messages, one_line, section
+from galerne.planner.sections import as_text, escaped, messages, one_line, section, size_text
 
 __all__ = [
     "Planner",
@@ -70,6 +70,7 @@ __all__ = [
     "BrokenObject",
     "referenced_tasks",
     "section",
+    "size_text",
     "messages",
     "escaped",
     "as_text",

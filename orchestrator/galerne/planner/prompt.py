@@ -17,7 +17,7 @@ from galerne.messages.ids import TaskId, is_reserved
 from galerne.messages.plan import Rejected, TaskSoFar, TaskSpec
 from galerne.messages.tools import ToolSpec
 from galerne.planner.prompts import Prompts
-from galerne.planner.sections import as_text, escaped, messages, one_line, section
+from galerne.planner.sections import as_text, escaped, messages, one_line, section, size_text
 
 PACKAGED: Final = Prompts()
 PLANNER_PROMPT: Final = "planner.v5.md"
@@ -102,16 +102,11 @@ def answer_request(
     for task, result in results.items():
         instruction = one_line(result.get("instruction", ""), _MAX_HEADING)
         value = as_text(result.get("value"))
-        heading = f"## {task}: {instruction}{_size(result.get('value'))}"
+        heading = f"## {task}: {instruction}{size_text(result.get('value'))}"
         parts.append(section(heading.rstrip(), value))
         excerpts.append(escaped(value))
     user = (*history_sections(history), section("# Goal", goal), *parts)
     return ChatRequest(messages("\n".join(rules), *user), excerpts=tuple(excerpts), output=output)
-
-
-def _size(value: Any) -> str:
-    """Models count badly, and a list is often asked for its length."""
-    return f" (a list of {len(cast('list[object]', value))})" if isinstance(value, list) else ""
 
 
 def history_sections(history: Sequence[Turn]) -> list[str]:

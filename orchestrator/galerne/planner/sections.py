@@ -1,7 +1,7 @@
 """The form of a prompt's user message: headings alone on a line, text that cannot forge one."""
 
 import re
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -18,6 +18,11 @@ def escaped(text: str) -> str:
 def as_text(value: Any) -> str:
     """A task's value for a model: text as it is, anything else as JSON."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def size_text(value: Any) -> str:
+    """` (a list of 17)` for a heading: models count badly, and a list is asked for its length."""
+    return f" (a list of {len(cast('list[object]', value))})" if isinstance(value, list) else ""
 
 
 def one_line(text: str, limit: int) -> str:

@@ -48,7 +48,8 @@ class LargeValues:
         """What `done` can hold. Raises TooLargeError, TransientError."""
         if not isinstance(outcome, Succeeded) or _size(outcome.value) <= self._inline:
             return outcome
-        return Succeeded(to_value(await self.of(address).put_value(outcome.value)))
+        blob = to_value(await self.of(address).put_value(outcome.value))
+        return msgspec.structs.replace(outcome, value=blob)
 
     async def result(self, address: JobAddress, outcome: ToolOutcome) -> ToolOutcome:
         """What a step can hold of what a tool worker in another language has sent.

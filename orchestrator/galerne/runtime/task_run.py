@@ -256,7 +256,8 @@ async def _outcome(
         attempt.ready = await large.opened(address, attempt.ready)
         value = await agent.run(attempt)
         await attempt.written()
-        return await large.outcome(address, Succeeded(value))
+        done = value if isinstance(value, Succeeded) else Succeeded(value)
+        return await large.outcome(address, done)
     except (TransientError, FencedError, ParkedError) as error:
         return error
     except GalerneError as error:

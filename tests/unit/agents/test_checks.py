@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,9 +11,21 @@ from hypothesis import strategies as st
 from galerne.errors import InvalidInputError
 from galerne.messages.chat import ChatMessage, ChatReply
 from galerne.messages.ids import TaskId
-from galerne.messages.plan import TaskSpec
+from galerne.messages.plan import Succeeded, TaskSpec
 from galerne.models.output import valued
-from galerne_agents.checks import NOT_USED, WORDS, Accepted, Evidence, Fault, judged, typed
+from galerne_agents.checks import (
+    DOUBT,
+    NOT_USED,
+    REPEATS,
+    WORDS,
+    Accepted,
+    Evidence,
+    Fault,
+    asked_back,
+    judged,
+    typed,
+    weighed,
+)
 
 OBJECT = {
     "type": "object",
@@ -107,10 +120,10 @@ def test_a_check_reads_the_text_that_the_model_client_has_put_into_json(
 
 
 def test_an_answer_on_failed_calls_alone_is_a_soft_fault() -> None:
-    fault = verdict("there is none", Evidence(failed=2, found=False))
+    fault = verdict("there is none", Evidence(failed=2))
     assert isinstance(fault, Fault)
     assert (fault.soft, fault.value) == (True, "there is none")
-    assert verdict("x", Evidence(failed=2, found=True)) == Accepted("x")
+    assert verdict("x", Evidence(failed=2, calls=("7",))) == Accepted("x")
 
 
 def test_a_complaint_comes_first() -> None:
@@ -143,3 +156,36 @@ def test_a_value_that_fits_comes_back(value: Any) -> None:
             typed(text, schema)
     else:
         assert typed(text, schema) == value
+
+
+def test_numbers_that_no_result_says_are_named_and_asked_back() -> None:
+    results = {"1": {"words": 388}, "2": '{"words": 314}'}
+    answer = weighed("302 words", Evidence(results=results))
+    assert answer == Accepted("302 words", ("302",), DOUBT.format("302"))
+    assert answer.result == Succeeded("302 words", ("302",))
+    assert weighed("702 words", Evidence(results=results)).result == "702 words"
+    assert weighed("702 words", Evidence(results=results, doubtful=("702",))).unsupported == (
+        "702",
+    )
+    assert weighed("500 words", Evidence(results=results, words=("Has it 500?",))).say == ""
+
+
+@pytest.mark.parametrize(("closing", "say"), [(False, ""), (True, DOUBT.format("7"))])
+def test_who_has_only_texts_may_rate_them(closing: bool, say: str) -> None:
+    evidence = Evidence(results={"1": "A lively book."}, closing=closing)
+    assert weighed(
+        "7 of 10", msgspec.structs.replace(evidence, words=("from 1 to 10",))
+    ) == Accepted("7 of 10", ("7",), say)
+
+
+def test_what_nothing_was_looked_at_for_is_the_models_own_word() -> None:
+    assert weighed("A tale of 7 pirates", Evidence()) == Accepted("A tale of 7 pirates")
+
+
+def test_one_record_of_several_is_asked_back() -> None:
+    results = {"1": {"words": 388}, "2": {"words": 314}}
+    for value in ('{"words": 314}', {"words": 314}):
+        assert asked_back(Accepted(value), results) == Accepted(value, say=REPEATS.format("2"))
+    for taken in (Accepted("314"), Accepted({"words": 702}), Accepted({"words": 314}, say="x")):
+        assert asked_back(taken, results) == taken
+    assert asked_back(Accepted({"words": 314}), {"2": {"words": 314}}).say == ""

@@ -18,7 +18,7 @@ from unit.planner.examples import TOOLS, agent_task
 pytestmark = pytest.mark.anyio
 
 LISTED = tuple(tool.name for tool in TOOLS)
-FOUND = ToolResult(value=["a"], content="line one")
+FOUND = ToolResult(value=["a"], content="3 lines")
 CANNOT = "I cannot read it."
 NUMBER = TaskSpec(id=agent_task("3", "x").id, instruction="Count it", output={"type": "integer"})
 
@@ -204,9 +204,9 @@ async def test_the_next_model_sees_what_was_called_and_a_call_again_is_not_made_
     on_nemo = world.requests[3].messages
     assert on_nemo[2:] == (
         ChatMessage("assistant", tool_calls=(send,)),
-        ChatMessage("tool", "line one", tool_call_id="aaaaaaaa1", name="read_file"),
+        ChatMessage("tool", "3 lines", tool_call_id="aaaaaaaa1", name="read_file"),
     )
-    assert world.requests[4].messages[-2].content == "line one"
+    assert world.requests[4].messages[-2].content == "3 lines"
 
 
 async def test_what_failed_before_the_move_may_be_called_again() -> None:

@@ -9,9 +9,16 @@ from galerne.errors import (
     ToolError,
 )
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest
-from galerne.messages.plan import TaskSpec
+from galerne.messages.plan import Succeeded, TaskSpec
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult, ToolSpec
-from galerne_agents.checks import LOOK_AGAIN, MEND_A_CALL, NOT_USED, SAY_SOMETHING
+from galerne_agents.checks import (
+    DOUBT,
+    LOOK_AGAIN,
+    MEND_A_CALL,
+    NOT_USED,
+    REPEATS,
+    SAY_SOMETHING,
+)
 from galerne_agents.dialogue import MAX_TURNS
 from galerne_agents.executor import ExecutorAgent
 from unit.agents.scripted import Answerer, Killed, World, call, calls, ready, says, script, unusable
@@ -41,8 +48,8 @@ def tool_turns(world: World) -> list[str]:
 
 
 async def test_a_text_is_the_value() -> None:
-    world = agent_world(says(" 42 \n"), inputs={"1": "# one\nx", "2": {"words": 7}})
-    assert await run(world) == "42"
+    world = agent_world(says(" 7 \n"), inputs={"1": "# one\nx", "2": {"words": 7}})
+    assert await run(world) == "7"
     (request,) = world.requests
     system, user = request.messages
     assert system.content.startswith("You carry out one task of a larger job.\n")
@@ -164,9 +171,9 @@ async def test_giving_up_is_a_failure_in_the_models_words() -> None:
 
 async def test_who_gives_up_before_looking_has_to_call_a_tool_that_only_looks_once() -> None:
     writing = ToolSpec(name="write", description="x", parameters={}, effect="once")
-    replies = [says("I cannot read it."), calls(call("read_file", '{"path": "a"}')), says("7")]
+    replies = [says("I cannot read it."), calls(call("read_file", '{"path": "a"}')), says("x")]
     world = World(ready(TASK, job_tools=None), script(*replies), (*TOOLS, writing), (FOUND,))
-    assert await run(world) == "7"
+    assert await run(world) == "x"
     assert [request.tool_choice for request in world.requests] == ["auto", "any", "auto"]
     assert world.requests[1].messages == world.requests[0].messages
     assert "cannot read" not in str(world.requests[2].messages)
@@ -260,3 +267,32 @@ async def test_killed_at_every_point_nothing_finished_is_repeated() -> None:
         assert {n: world.steps[n] for n in finished} == finished
         point += 1
     assert point > 10
+
+
+async def test_a_number_that_no_result_says_is_asked_back_once_and_then_marked() -> None:
+    inputs = {"1": ["a"] * 17}
+    world = agent_world(says("10"), says("17"), inputs=inputs)
+    assert await run(world) == "17"
+    assert "## 1 (a list of 17)\n" in world.requests[0].messages[1].content
+    assert world.requests[1].messages[-1] == ChatMessage("user", DOUBT.format("10"))
+    world = agent_world(says("10"), says("10"), inputs=inputs)
+    assert await run(world) == Succeeded("10", ("10",))
+    assert world.moves == {}
+
+
+async def test_what_a_call_has_said_supports_an_answer() -> None:
+    found = ToolResult(value={"words": 388}, content='{"words": 388}')
+    reading = calls(call("read_file", '{"path": "a"}'))
+    world = agent_world(reading, says("388 words"), outcomes=(found,))
+    assert await run(world) == "388 words"
+    world = agent_world(reading, says("389 words"), says("389 words"), outcomes=(found,))
+    assert await run(world) == Succeeded("389 words", ("389",))
+
+
+async def test_who_repeats_one_record_of_several_is_asked_back_once() -> None:
+    inputs = {"1": {"words": 388}, "2": {"words": 314}}
+    world = agent_world(says('{"words":388}'), says("The first, with 388."), inputs=inputs)
+    assert await run(world) == "The first, with 388."
+    assert world.requests[1].messages[-1] == ChatMessage("user", REPEATS.format("1"))
+    world = agent_world(says('{"words":388}'), says('{"words":388}'), inputs=inputs)
+    assert await run(world) == '{"words":388}'

@@ -3,7 +3,8 @@ import pytest
 
 from galerne.errors import IncompleteError, PermanentError
 from galerne.messages.ids import ANSWER_TASK
-from galerne.messages.plan import TaskSpec
+from galerne.messages.plan import Succeeded, TaskSpec
+from galerne_agents.checks import DOUBT
 from galerne_agents.synthesizer import EXAMPLE, SynthesizerAgent, without_strangers
 from unit.agents.scripted import World, ready, says, script, unusable
 
@@ -93,3 +94,32 @@ async def test_an_answer_in_a_schema_is_its_value_and_cites_nothing() -> None:
 )
 def test_marks_of_tasks_that_there_are_none_of_are_taken_out(text: str, kept: str) -> None:
     assert without_strangers(text, ("1", "2")) == kept
+
+
+async def test_a_number_that_no_result_says_is_asked_back_once_and_then_marked() -> None:
+    world = World(READY, script(says("Ten, or 10."), says("It has 7 words [1].")))
+    task = msgspec.structs.replace(READY.task, needs=("1",))
+    world.ready = msgspec.structs.replace(READY, task=task)
+    assert await SynthesizerAgent().run(world.attempt()) == "It has 7 words [1]."
+    assert world.requests[1].messages[-1].content == DOUBT.format("10")
+    world = World(READY, script(says("It has 10."), says("It has 11.")))
+    assert await SynthesizerAgent().run(world.attempt()) == Succeeded("It has 11.", ("11",))
+
+
+async def test_a_usable_answer_stays_one_whatever_comes_when_it_is_asked_back() -> None:
+    world = World(READY, script(says("It has 10."), says("")))
+    assert await SynthesizerAgent().run(world.attempt()) == Succeeded("It has 10.", ("10",))
+
+
+async def test_what_a_task_has_made_up_is_doubtful_in_the_answer_too() -> None:
+    doubtful = {"instruction": "add", "value": "302", "unsupported": ["302"]}
+    given = msgspec.structs.replace(READY, inputs={**READY.inputs, "2": doubtful})
+    world = World(given, script(says("302 words."), says("302 words.")))
+    assert await SynthesizerAgent().run(world.attempt()) == Succeeded("302 words.", ("302",))
+    assert "unsupported" not in world.requests[0].messages[1].content
+
+
+async def test_an_answer_that_is_asked_back_may_ask_for_what_is_missing() -> None:
+    world = World(MORE, script(says("It has 10."), says("MISSING: the words of b.txt")))
+    with pytest.raises(IncompleteError, match="the words of b"):
+        await SynthesizerAgent().run(world.attempt())

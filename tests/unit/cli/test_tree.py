@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from galerne.cli.spending import models_text
+from galerne.cli.submitting import conclude
 from galerne.cli.tree import fit, job_tree
 from galerne.core.view import JobView, TaskStatus, TaskView
 from galerne.messages.facts import Accounted, Asked, JobStatus, Moved, Question
@@ -307,3 +308,32 @@ def test_a_move_to_a_larger_model_is_told_with_its_reason() -> None:
     assert small == "  mistral-7b: 3 calls, 1200 tokens in, 90 out, $0.0002"
     assert large == "  mixtral-8x22b: 1 call, 300 tokens in, 50 out, $0.0005"
     assert both == f"  {models_text(view.usage, view.would_have)}"
+
+
+def test_what_no_result_says_stands_under_the_answer() -> None:
+    view = JobView(
+        id="j-1",
+        tenant="default",
+        status="succeeded",
+        result="302 words",
+        unsupported=("302", "\x1b[2J7"),
+    )
+    lines = drawn(view)
+    at = lines.index("302 words")
+    assert lines[at + 1].startswith("! no tool's result says 302, ")
+    assert "\x1b" not in "".join(lines)
+
+
+def test_who_stays_with_a_job_is_told_what_to_check(capsys: pytest.CaptureFixture[str]) -> None:
+    view = JobView(
+        id="j-1", tenant="default", status="succeeded", result="302 words", unsupported=("302",)
+    )
+    assert conclude(view, as_json=False) == 0
+    said = capsys.readouterr()
+    assert said.out == "302 words\n"
+    assert said.err == (
+        "galerne: no tool's result says 302: it is the model's own word; check it before you rely"
+        " on it\n"
+    )
+    assert conclude(view, as_json=True) == 0
+    assert '"unsupported"' in capsys.readouterr().out

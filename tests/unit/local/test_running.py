@@ -128,6 +128,24 @@ async def test_tools_are_called_by_models_and_by_plans_with_typed_references() -
     assert result.usage.tool_calls == 3
 
 
+async def test_numbers_that_no_result_says_are_asked_back_and_marked() -> None:
+    async def adds_badly(task: str, request: ChatRequest) -> ChatReply:
+        return says("302")
+
+    executor = executing(adds_badly)
+    planner = planning(
+        tool_task("1", "double", {"number": 194}),
+        tool_task("2", "double", {"number": 157}),
+        agent_task("3", "add them", "1", "2"),
+        answer="388 and 314 make 302.",
+    )
+    result = await carry_out(planner=planner, executor=executor, tools=[double])
+    assert (result.answer, result.unsupported) == ("388 and 314 make 302.", ("302",))
+    assert executor.tasks == ["3", "3"], "asked back once"
+    assert planner.tasks == ["plan-1", "answer", "answer"]
+    assert [task.unsupported for task in result.tasks] == [(), (), (), ("302",), ("302",)]
+
+
 async def test_one_model_may_do_both() -> None:
     planner = planning(agent_task("1", "say one"), answer="done")
     result = await carry_out(planner=planner)

@@ -23,6 +23,7 @@ FIRST_LINES: dict[str, Role] = {
 }
 
 _ESCAPED = re.compile(r"(^|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])\\(?=#)")
+_SIZE = re.compile(r" \(a list of [0-9]+\)$")
 _TOOL_LINE = re.compile(r"^- ([A-Za-z0-9_-]{1,64})\(")
 
 
@@ -46,9 +47,13 @@ def section(request: ChatRequest, title: str) -> str:
 
 
 def parts(request: ChatRequest, title: str) -> tuple[Part, ...]:
-    """The `##` parts of a section of the first user message, in order."""
+    """The `##` parts of a section of the first user message, in order; a title has no size."""
     cut = _cut(_raw_section(_first(request, "user"), title), "## ")
-    return tuple(Part(unescape(name), unescape(text).strip("\n")) for name, text in cut if name)
+    return tuple(
+        Part(unescape(_SIZE.sub("", name)), unescape(text).strip("\n"))
+        for name, text in cut
+        if name
+    )
 
 
 def json_lines(request: ChatRequest, title: str) -> tuple[dict[str, Any], ...]:
