@@ -88,10 +88,13 @@ class Witness:
         return by
 
 
-def judged(question: Question, answer: str, witness: Witness) -> str:
+def judged(question: Question, run: galerne.RunResult, witness: Witness) -> str:
     """The answer of a job that succeeded, by the files and by what its tools said."""
+    answer = str(run.answer)
     if question.is_right(answer):
-        return "right"
+        return "right, though marked as doubtful" if run.unsupported else "right"
+    if run.unsupported:
+        return "wrong, and marked as doubtful"
     if any(word in answer.lower() for word in CANNOT):
         return "says that it cannot"
     told = all(witness.was_told(ground) for ground in question.grounds or question.facts)
@@ -110,7 +113,7 @@ async def carried_out(question: Question, settings: Settings, limit: float) -> t
                 on_event=witness.facts.append,
             )
         said = str(run.answer)
-        verdict = judged(question, said, witness)
+        verdict = judged(question, run, witness)
     except TimeoutError:
         verdict, said = "hung", ""
     except GalerneError as error:

@@ -30,6 +30,7 @@ from typing import Any, Final
 import msgspec
 
 from galerne.agent import TaskContext
+from galerne.core.groups import ITEM
 from galerne.core.refs import filled
 from galerne.core.validators import wanted
 from galerne.errors import InDoubtError
@@ -37,7 +38,16 @@ from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest, ToolCall
 from galerne.messages.facts import Ready
 from galerne.messages.plan import Effort
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult, ToolSpec
-from galerne.planner import Prompts, as_text, escaped, messages, one_line, section, size_text
+from galerne.planner import (
+    Prompts,
+    as_text,
+    escaped,
+    figures_section,
+    messages,
+    one_line,
+    section,
+    size_text,
+)
 from galerne_agents.checks import (
     LOOK_AGAIN,
     NOT_USED,
@@ -198,6 +208,8 @@ def _opening(ready: Ready, absent: Sequence[str], prompts: Prompts) -> tuple[Cha
             section(f"## {task}{size_text(value)}", as_text(value))
             for task, value in ready.inputs.items()
         ]
+        if ITEM not in ready.inputs:  # who does it for one element compares nothing
+            sections += figures_section(ready.inputs)
     if ready.task.check is not None:
         sections.append(section("# Form of the answer", f"It has to {wanted(ready.task.check)}."))
     return messages(system, *sections)

@@ -13,6 +13,7 @@ from galerne.planner.check import MAX_TASKS, check_task
 from galerne.planner.conversation import Ask, PlanBrief, Planning, converse
 from galerne.planner.costs import Costs, ModelCosts, costs_of
 from galerne.planner.estimate import Estimate, estimate
+from galerne.planner.figures import figures_section
 from galerne.planner.given import AnyTool, HasSpec, tool_specs
 from galerne.planner.kinds import MAX_INSTRUCTION
 from galerne.planner.objects import BrokenObject, JsonObject, ObjectScanner
@@ -73,6 +74,7 @@ __all__ = [
     "size_text",
     "messages",
     "escaped",
+    "figures_section",
     "as_text",
     "one_line",
 ]

@@ -16,6 +16,7 @@ from galerne.messages.facts import Turn
 from galerne.messages.ids import TaskId, is_reserved
 from galerne.messages.plan import Rejected, TaskSoFar, TaskSpec
 from galerne.messages.tools import ToolSpec
+from galerne.planner.figures import figures_section
 from galerne.planner.prompts import Prompts
 from galerne.planner.sections import as_text, escaped, messages, one_line, section, size_text
 
@@ -105,8 +106,18 @@ def answer_request(
         heading = f"## {task}: {instruction}{size_text(result.get('value'))}"
         parts.append(section(heading.rstrip(), value))
         excerpts.append(escaped(value))
+    parts += figures_section(_certain(results), bare=False)
     user = (*history_sections(history), section("# Goal", goal), *parts)
     return ChatRequest(messages("\n".join(rules), *user), excerpts=tuple(excerpts), output=output)
+
+
+def _certain(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The values whose numbers are not only their models' words."""
+    return {
+        task: result.get("value")
+        for task, result in results.items()
+        if not result.get("unsupported")
+    }
 
 
 def history_sections(history: Sequence[Turn]) -> list[str]:
