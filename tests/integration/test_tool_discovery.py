@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -14,11 +15,13 @@ import msgspec
 import nats
 import pytest
 from nats.aio.msg import Msg
+from structlog.testing import capture_logs
 
 from galerne.agent import TaskContext
 from galerne.bus.server import NatsServer
 from galerne.client import Client
-from galerne.errors import UnavailableError
+from galerne.core.tool_versions import MOST_TOOLS
+from galerne.errors import InvalidSettingsError, UnavailableError
 from galerne.messages.codec import decode_tools_heard, encode
 from galerne.messages.tools import (
     ToolOutcome,
@@ -29,8 +32,10 @@ from galerne.messages.tools import (
     ToolsPresent,
 )
 from galerne.runtime import tool_caller
+from galerne.runtime.spool import Spool
 from galerne.runtime.tool_caller import ToolCaller
-from galerne.runtime.tool_directory import ToolDirectory
+from galerne.runtime.tool_directory import MOST_WARNINGS, ToolDirectory
+from galerne.runtime.tool_host import ToolHost
 from galerne.settings import Settings
 from galerne.tools import AnyTool, schema_tool, tool
 from integration.fleet import (
@@ -373,6 +378,35 @@ async def test_a_tool_that_lies_about_itself_is_left_out_and_the_others_stay(
         await eventually(lambda: "honest" in directory.specs(), "the announcement was heard")
         await eventually(lambda: "ping" in directory.specs(), "the other worker was heard")
         assert sorted(directory.specs()) == ["honest", "ping"], what
+
+
+async def test_of_more_tools_than_one_worker_may_have_the_rest_is_left_out(
+    settings: Settings,
+) -> None:
+    names = (*(f"no name {n}" for n in range(50)), *map("tool-{:05}".format, range(5_000)))
+    tools = tuple(ToolSpec(name=name, description="x", parameters={}) for name in names)
+    said = ToolsPresent(worker="flood", tools=tools, capacity=1, active=0)
+    async with fleet_on(settings) as fleet:
+        directory = await watching(fleet)
+        await fleet.tools(ping)
+        with capture_logs() as logs:
+            await fleet.bus.send(fleet.bus.subjects.presence("tools"), encode(said))
+            await eventually(lambda: "tool-00000" in directory.specs(), "the flood is heard")
+        await eventually(lambda: "ping" in directory.specs(), "the other worker was heard")
+        assert len(directory.specs()) == MOST_TOOLS - 50 + 1
+        told = [one for one in logs if one["log_level"] == "warning"]
+        assert len(told) == MOST_WARNINGS + 2
+        assert told[-2]["tools"] == 50 - MOST_WARNINGS
+        assert told[-1]["left_out"] == 5_050 - MOST_TOOLS
+
+
+async def test_a_worker_with_too_many_tools_says_so_and_does_not_begin(settings: Settings) -> None:
+    async with fleet_on(settings) as fleet:
+        many = {str(n): ping for n in range(MOST_TOOLS + 1)}
+        spool = Spool(Path(settings.worker.spool or ""), "many")
+        host = ToolHost(fleet.bus, "many", many, spool, settings, time.time)
+        with pytest.raises(InvalidSettingsError, match="1001 tools are too many for one worker"):
+            await host.run(anyio.Event(), anyio.Event())
 
 
 async def test_a_worker_that_changes_its_tools_is_believed_at_once(settings: Settings) -> None:

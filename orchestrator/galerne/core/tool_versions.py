@@ -18,6 +18,8 @@ from galerne.messages.tools import ToolSpec, ToolsPresent
 
 MOST_SPEC = 64 * 1024
 """Bytes of one tool as it is announced: what models could still read."""
+MOST_TOOLS = 1_000
+"""Tools of one worker: each is judged and told to planners, so more would keep everybody busy."""
 _READABLE = 40
 """Characters of a version that stand in its route."""
 _PIECE = re.compile(r"\d{1,18}|[A-Za-z]+")

@@ -14,7 +14,13 @@ import msgspec
 
 from galerne.bus.connection import Bus
 from galerne.core.schema_words import in_words_of_json
-from galerne.core.tool_versions import Offer, fault_of_announcement, offers, preferred
+from galerne.core.tool_versions import (
+    MOST_TOOLS,
+    Offer,
+    fault_of_announcement,
+    offers,
+    preferred,
+)
 from galerne.errors import InvalidInputError, TransientError
 from galerne.logs import get_logger
 from galerne.messages.codec import decode_tools_heard
@@ -29,6 +35,8 @@ HEARTBEAT = 0.5
 100 bytes; what it serves is said when it comes, when it is asked, and every `presence.WHOLE`."""
 PATIENCE = 3.0
 """Seconds that a directory without any tool waits for an announcement: workers restart."""
+MOST_WARNINGS = 10
+"""Tools of one announcement that are told of one by one in the log."""
 _ASK_AGAIN = 1.0
 """Seconds until a stranger is asked once more what it serves."""
 
@@ -148,7 +156,7 @@ def usable(said: ToolsPresent) -> tuple[ToolsPresent, list[tuple[str, str]]]:
     """An announcement without the tools that nobody could call, and these, each with the reason."""
     kept: list[ToolSpec] = []
     refused: list[tuple[str, str]] = []
-    for spec in said.tools:
+    for spec in said.tools[:MOST_TOOLS]:
         why = fault_of_announcement(spec) or _fault_of_schema(spec)
         if why is None:
             kept.append(spec)
@@ -171,9 +179,13 @@ def _fault_of_schema(spec: ToolSpec) -> str | None:
 
 def _judged(said: ToolsPresent) -> _Known:
     kept, refused = usable(said)
-    for name, why in refused:
-        by = said.worker[:64]
+    by = said.worker[:64]
+    for name, why in refused[:MOST_WARNINGS]:
         log.warning("a tool that is announced cannot be called", by=by, tool=name, why=why)
+    if more := len(refused[MOST_WARNINGS:]):
+        log.warning("more tools that are announced cannot be called", by=by, tools=more)
+    if beyond := len(said.tools[MOST_TOOLS:]):
+        log.warning("a worker announces too many tools", by=by, most=MOST_TOOLS, left_out=beyond)
     return _Known(said.tools, kept)
 
 

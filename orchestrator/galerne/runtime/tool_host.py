@@ -23,7 +23,7 @@ from galerne.bus.connection import Bus
 from galerne.bus.job_blobs import JobBlobs
 from galerne.bus.wire import Headers, Take
 from galerne.core.asks import arguments_hash
-from galerne.core.tool_versions import route_of
+from galerne.core.tool_versions import MOST_TOOLS, route_of
 from galerne.errors import GalerneError, InvalidMessageError, InvalidSettingsError, TransientError
 from galerne.faults import reach
 from galerne.logs import get_logger
@@ -163,6 +163,11 @@ class ToolHost:
         return encode(ToolsAlive(worker=self._me, capacity=capacity, active=len(self._active)))
 
     def _check_announcement(self) -> None:
+        if len(self._tools) > MOST_TOOLS:
+            raise InvalidSettingsError(
+                f"{len(self._tools)} tools are too many for one worker, which may announce"
+                f" {MOST_TOOLS}: serve them by several"
+            )
         size = len(self._presence(False))  # noqa: FBT003 - as above
         if size > self._bus.largest:
             raise InvalidSettingsError(
