@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from galerne.agent import TaskContext
+from galerne.core.one_line import one_line
 from galerne.errors import TooLongError
 from galerne.messages.chat import ChatReply, ChatRequest
-from galerne.planner.sections import one_line
 
 _REASON = 300
 """Characters of what a model could not take."""

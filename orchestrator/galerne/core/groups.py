@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from galerne.core.grounding import MOST_TOLD
+from galerne.core.one_line import one_line
 from galerne.core.refs import parsed, resolve
 from galerne.core.state import JobState
 from galerne.errors import InvalidInputError
@@ -82,16 +83,13 @@ def _elements(foreach: Any, results: Mapping[str, Any]) -> list[Any]:
     if is_blob(value):
         raise InvalidInputError("the list is too large for a task for each element of it")
     if not isinstance(value, list):
-        raise InvalidInputError(f"there is no list to do it for: {_one_line(value)}")
+        raise InvalidInputError(
+            f"there is no list to do it for: {one_line(msgspec.json.encode(value).decode(), SHOWN)}"
+        )
     items: list[Any] = value  # pyright: ignore[reportUnknownVariableType] - elements may be anything
     if len(items) > MAX_ITEMS:
         raise InvalidInputError(f"the list has {len(items)} elements, at most {MAX_ITEMS} may be")
     return items
-
-
-def _one_line(value: Any) -> str:
-    text = " ".join(msgspec.json.encode(value).decode().split())
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def outcome(state: JobState, task: TaskId) -> Outcome:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from galerne.core.one_line import one_line
 from galerne.core.shorten import shorten
 from galerne.messages.blobs import is_blob, size_text, to_blob
 from galerne.messages.facts import Turn
@@ -85,12 +86,7 @@ def _length(turn: Turn) -> int:
 
 
 def _line(turn: Turn) -> Turn:
-    return Turn(_one_line(turn.goal, _GOAL_LINE), _one_line(turn.answer, _ANSWER_LINE), turn.job)
-
-
-def _one_line(text: str, limit: int) -> str:
-    flat = " ".join(text[: 4 * limit].split())
-    return flat if len(flat) <= limit and len(text) <= 4 * limit else f"{flat[:limit]}…"
+    return Turn(one_line(turn.goal, _GOAL_LINE), one_line(turn.answer, _ANSWER_LINE), turn.job)
 
 
 def _mark(count: int) -> Turn:

@@ -8,6 +8,7 @@
 `PlanReader` does the same for text from elsewhere, and `check_task` for one object.
 """
 
+from galerne.core.one_line import one_line
 from galerne.planner.bounds import Bounds, Spend
 from galerne.planner.check import MAX_TASKS, check_task
 from galerne.planner.conversation import Ask, PlanBrief, Planning, converse
@@ -31,7 +32,7 @@ from galerne.planner.prompts import Prompts, prompts_of
 from galerne.planner.reader import PlanReader
 from galerne.planner.reckoning import Assumptions, TaskEstimate
 from galerne.planner.refs import referenced_tasks
-from galerne.planner.sections import as_text, escaped, messages, one_line, section, size_text
+from galerne.planner.sections import as_text, escaped, messages, section, size_text
 
 __all__ = [
     "Planner",

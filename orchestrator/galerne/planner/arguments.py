@@ -16,12 +16,12 @@ from typing import Any, Final, cast
 import msgspec
 
 from galerne.core.answers import validator
+from galerne.core.one_line import one_line
 from galerne.core.refs import REF
 from galerne.core.schema_words import in_words_of_json
 from galerne.messages.blobs import is_blob
 from galerne.messages.tools import ToolSpec
 from galerne.planner.refs import holds_reference
-from galerne.planner.sections import one_line
 
 _PLAIN: Final = frozenset({"type", "description", "title", "default", "examples"})
 """What a value without parts is checked for here."""

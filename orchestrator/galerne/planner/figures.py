@@ -15,8 +15,9 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from galerne.core.one_line import one_line
 from galerne.core.refs import parsed
-from galerne.planner.sections import one_line, section
+from galerne.planner.sections import section
 
 INTRODUCTION: Final = "The numbers of the results, compared and added up exactly:"
 FIELDS: Final = 8

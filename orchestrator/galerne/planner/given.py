@@ -11,13 +11,13 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
+from galerne.core.one_line import one_line
 from galerne.core.schema_words import in_words_of_json
 from galerne.errors import InvalidInputError, ModelError
 from galerne.messages.facts import Turn
 from galerne.messages.tools import ToolSpec
 from galerne.models.names import ToolNames
 from galerne.models.toolset import fault_of
-from galerne.planner.sections import one_line
 
 
 class HasSpec(Protocol):

@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from galerne.core.one_line import one_line
 from galerne.messages.chat import ChatRequest
 from galerne.messages.facts import Turn
 from galerne.messages.ids import TaskId, is_reserved
@@ -18,7 +19,7 @@ from galerne.messages.plan import Rejected, TaskSoFar, TaskSpec
 from galerne.messages.tools import ToolSpec
 from galerne.planner.figures import figures_section
 from galerne.planner.prompts import Prompts
-from galerne.planner.sections import as_text, escaped, messages, one_line, section, size_text
+from galerne.planner.sections import as_text, escaped, messages, section, size_text
 
 PACKAGED: Final = Prompts()
 PLANNER_PROMPT: Final = "planner.v5.md"

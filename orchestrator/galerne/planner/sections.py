@@ -25,12 +25,6 @@ def size_text(value: Any) -> str:
     return f" (a list of {len(cast('list[object]', value))})" if isinstance(value, list) else ""
 
 
-def one_line(text: str, limit: int) -> str:
-    """The text on one line, cut after `limit` characters."""
-    flat = " ".join(text.split())
-    return flat if len(flat) <= limit else f"{flat[:limit]}…"
-
-
 def section(heading: str, body: str) -> str:
     """`# heading` or `## heading` alone on its line, then the escaped body."""
     return f"{heading}\n{escaped(body)}"

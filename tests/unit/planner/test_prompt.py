@@ -3,12 +3,13 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from galerne.core.one_line import one_line
 from galerne.messages.chat import ChatRequest
 from galerne.messages.plan import Rejected, TaskSpec
 from galerne.messages.tools import ToolSpec
 from galerne.planner.prompt import answer_request, planner_request, task_line
 from galerne.planner.reader import PlanReader
-from galerne.planner.sections import escaped, one_line, section
+from galerne.planner.sections import escaped, section
 from unit.planner.examples import TOOLS, agent_task, parameters, tool_task
 
 
