@@ -27,6 +27,9 @@ _SEVERAL: Final = frozenset({"optional", "union", "or", "nullable"})
 """Words before or between types, of which each may be meant."""
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*|[\[\](){}<>|?]")
 _NULL_IS_A_VALUE: Final = frozenset({"default", "const"})
+_BESIDE: Final = frozenset({"description", "default", "title"})
+"""What stays outside where a schema becomes one of two."""
+_SAYS_NOTHING: Final = _BESIDE | {"enum"}
 _OF_SCHEMAS: Final = ("properties", "patternProperties", "definitions", "$defs")
 _OF_ONE: Final = ("items", "additionalProperties", "not", "contains", "propertyNames")
 _OF_SEVERAL: Final = ("items", "anyOf", "oneOf", "allOf")
@@ -123,10 +126,20 @@ def _say_as_draft7(fields: dict[str, Any]) -> None:
             del fields[exclusive]
             if said and limit in fields:
                 fields[exclusive] = fields.pop(limit)
-    if fields.pop("nullable", False) is True and isinstance(fields.get("type"), str):
-        fields["type"] = [fields["type"], "null"]
-        if isinstance(fields.get("enum"), list) and None not in fields["enum"]:
-            fields["enum"] = [*fields["enum"], None]
+    if fields.pop("nullable", False) is True:
+        _let_be_null(fields)
+
+
+def _let_be_null(fields: dict[str, Any]) -> None:
+    """Also where no type is said, but other schemas are."""
+    if isinstance(fields.get("enum"), list) and None not in fields["enum"]:
+        fields["enum"] = [*fields["enum"], None]
+    kind = fields.get("type")
+    if isinstance(kind, str):
+        fields["type"] = [kind, "null"]
+    elif kind is None and fields.keys() - _SAYS_NOTHING:
+        inner = {key: fields.pop(key) for key in list(fields) if key not in _BESIDE}
+        fields["anyOf"] = [inner, {"type": "null"}]
 
 
 def _gather_required(fields: dict[str, Any], properties: Mapping[str, Any]) -> None:

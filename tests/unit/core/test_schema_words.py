@@ -86,3 +86,16 @@ def test_whatever_the_word_the_schema_is_one_and_twice_is_once(word: Any) -> Non
 @given(st.one_of(st.sampled_from(KINDS), st.lists(st.sampled_from(KINDS), min_size=2, unique=True)))
 def test_words_of_json_stay(kind: Any) -> None:
     assert in_words_of_json({"type": kind}) == {"type": kind}
+
+
+def test_what_may_be_null_without_a_type_is_one_of_two() -> None:
+    wide = {"nullable": True, "description": "d", "oneOf": [{"type": "int"}, {"type": "string"}]}
+    assert in_words_of_json(wide) == {
+        "description": "d",
+        "anyOf": [{"oneOf": [{"type": "integer"}, {"type": "string"}]}, {"type": "null"}],
+    }
+    assert in_words_of_json({"nullable": True, "enum": ["a"]}) == {"enum": ["a", None]}
+    assert in_words_of_json({"nullable": True, "title": "t"}) == {"title": "t"}
+    assert in_words_of_json({"properties": {"nullable": {"type": "bool"}}}) == {
+        "properties": {"nullable": {"type": "boolean"}}
+    }

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import unquote
 
-from galerne.core.answers import validator
+from galerne.core.patterns import without_unusable_patterns
+from galerne.core.schema_words import in_words_of_json
 from galerne.errors import InvalidInputError
 from galerne_tools.openapi.document import Tree
 
@@ -40,6 +41,7 @@ _PLAIN = frozenset(
         "exclusiveMinimum",
         "exclusiveMaximum",
         "nullable",
+        "pattern",
     ]
 )
 _ONE = ("additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
@@ -98,7 +100,8 @@ class Schemas:
 
     def draft7(self, node: Any) -> Schema:
         """Raises InvalidInputError where it is too large, or refers to what is not there."""
-        return self._draft7(node, (), 0)
+        schema = in_words_of_json(self._draft7(node, (), 0))
+        return without_unusable_patterns(schema)
 
     def _draft7(self, node: Any, inside: tuple[str, ...], depth: int) -> Schema:
         self._left -= 1
@@ -131,9 +134,7 @@ class Schemas:
                 schema[key] = [self._draft7(one, inside, depth) for one in fields[key]]
         self._properties(schema, fields, inside, depth)
         self._items(schema, fields, inside, depth)
-        if isinstance(fields.get("pattern"), str) and _is_usable(fields["pattern"]):
-            schema["pattern"] = fields["pattern"]
-        return _nullable(_limits(_merged(schema)))
+        return _merged(schema)
 
     def _properties(
         self, schema: Schema, fields: Tree, inside: tuple[str, ...], depth: int
@@ -188,36 +189,3 @@ def _merged(schema: Schema) -> Schema:
 def _is_object(part: Schema) -> bool:
     extra = part.keys() - _OF_OBJECT - {"nullable", "default"}
     return not extra and part.get("type", "object") == "object"
-
-
-def _limits(schema: Schema) -> Schema:
-    """`exclusiveMinimum: true` of 3.0 says it of `minimum`."""
-    for exclusive, limit in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
-        if isinstance(schema.get(exclusive), bool):
-            is_exclusive = schema.pop(exclusive)
-            if is_exclusive and limit in schema:
-                schema[exclusive] = schema.pop(limit)
-    return schema
-
-
-def _nullable(schema: Schema) -> Schema:
-    if schema.pop("nullable", False) is not True:
-        return schema
-    if isinstance(schema.get("enum"), list) and None not in schema["enum"]:
-        schema["enum"] = [*schema["enum"], None]
-    kind = schema.get("type")
-    if isinstance(kind, str):
-        schema["type"] = [kind, "null"]
-    elif kind is None and schema.keys() - {"enum", "description", "default"}:
-        described = {key: schema.pop(key) for key in ("description", "default") if key in schema}
-        return {"anyOf": [schema, {"type": "null"}]} | described
-    return schema
-
-
-def _is_usable(pattern: str) -> bool:
-    """Whether arguments can be matched with it; what is left out, the service checks."""
-    try:
-        validator({"pattern": pattern})
-    except Exception:  # noqa: BLE001 - the library raises kinds of its own
-        return False
-    return True
