@@ -48,12 +48,25 @@ DOUBT: Final = (
     " step by step, and give your whole answer anew."
 )
 REPEATS: Final = (
-    "This only repeats the result of task {}, and there are others. Look at each of them, do your"
-    " task with all of them, and answer in a sentence."
+    "This only repeats the result of task {}. Look at everything that has been found, do your task"
+    " with all of it, and answer in a sentence."
+)
+HOW_MANY: Final = (
+    "The goal asks for a number, too, and your answer has none. Give the whole answer anew, with"
+    " that number."
 )
 WORDS: Final = 300
 """Characters of a fault's reason, which stands in the log and in one line of a terminal."""
 
+_HEADING = re.compile(r"\A(?:##? [^\n]*\n)+")
+_ASKS_HOW_MANY = re.compile(
+    r"\b(?:how (?:many|much)|combien|wie ?viele?|cu[aá]nt[oa]s?|quant[oiae])\b", re.IGNORECASE
+)
+_NUMBER = re.compile(
+    r"[0-9]|\b(?:none|no|nothing|zero|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)"
+    r"\b",
+    re.IGNORECASE,
+)
 _FENCED = re.compile(r"```[A-Za-z]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
 
 
@@ -143,13 +156,32 @@ def weighed(value: Any, evidence: Evidence) -> Accepted:
     return Accepted(value, numbers, DOUBT.format(", ".join(numbers)) if asks else "")
 
 
-def asked_back(answer: Accepted, results: Mapping[str, Any]) -> Accepted:
-    """An executor's answer: one record of several, as it stands, is seldom what its task wants."""
-    said = parsed(answer.value)
-    if answer.say or len(results) < 2 or not isinstance(said, dict | list):  # noqa: PLR2004
+def not_repeated(answer: Accepted, evidence: Evidence) -> Accepted:
+    """An executor's: what it was given is, as it stood, seldom what its task wants.
+
+    Where that is all it has found, or its own calls have said the same, it may well be.
+    """
+    said = _opened(answer.value)
+    others = len(evidence.results) - 1 + len(evidence.calls)
+    if answer.say or not others or not isinstance(said, dict | list):
         return answer
-    same = next((task for task, one in results.items() if parsed(one) == said), None)
+    if any(_opened(one) == said for one in evidence.calls):
+        return answer
+    same = next((task for task, one in evidence.results.items() if _opened(one) == said), None)
     return answer if same is None else Accepted(answer.value, say=REPEATS.format(same))
+
+
+def with_its_number(answer: Accepted, goal: str) -> Accepted:
+    """The job's: who is asked how many names a number, or says that there is none."""
+    asks = isinstance(answer.value, str) and _ASKS_HOW_MANY.search(goal)
+    if answer.say or not asks or _NUMBER.search(answer.value):
+        return answer
+    return Accepted(answer.value, answer.unsupported, say=HOW_MANY)
+
+
+def _opened(value: Any) -> Any:
+    """What stands in a text as JSON, also under the heading that it had in the prompt."""
+    return parsed(_HEADING.sub("", value) if isinstance(value, str) else value)
 
 
 def _passes(task: TaskSpec, check: str, text: str, value: Any) -> bool:

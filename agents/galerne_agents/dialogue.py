@@ -54,8 +54,8 @@ from galerne_agents.checks import (
     Accepted,
     Evidence,
     Fault,
-    asked_back,
     judged,
+    not_repeated,
     weighed,
 )
 
@@ -166,7 +166,7 @@ class Dialogue:
         verdict = judged(ready.task, reply, evidence)
         if isinstance(verdict, Fault):
             return verdict
-        return asked_back(weighed(verdict.value, evidence), ready.inputs)
+        return not_repeated(weighed(verdict.value, evidence), evidence)
 
     async def _answered(self, call: ToolCall) -> ChatMessage:
         """The tool turn for one call. A call that cannot be made is explained to the model."""

@@ -21,7 +21,14 @@ from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest
 from galerne.messages.facts import Lane, Ready
 from galerne.messages.plan import TaskKind
 from galerne.planner import answer_request, one_line
-from galerne_agents.checks import Accepted, Evidence, Fault, judged, weighed
+from galerne_agents.checks import (
+    Accepted,
+    Evidence,
+    Fault,
+    judged,
+    weighed,
+    with_its_number,
+)
 from galerne_agents.longer import ask_longer
 
 MISSING: Final = 500
@@ -96,7 +103,7 @@ def _judged(ready: Ready, reply: ChatReply) -> Accepted | Fault:
         return verdict
     if ready.task.output is None:
         verdict = Accepted(without_strangers(verdict.value, ready.task.needs))
-    return weighed(verdict.value, _evidence(ready))
+    return with_its_number(weighed(verdict.value, _evidence(ready)), ready.goal)
 
 
 def _better(first: Accepted | Fault, second: Accepted | Fault) -> Accepted | Fault:

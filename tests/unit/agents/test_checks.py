@@ -15,16 +15,18 @@ from galerne.messages.plan import Succeeded, TaskSpec
 from galerne.models.output import valued
 from galerne_agents.checks import (
     DOUBT,
+    HOW_MANY,
     NOT_USED,
     REPEATS,
     WORDS,
     Accepted,
     Evidence,
     Fault,
-    asked_back,
     judged,
+    not_repeated,
     typed,
     weighed,
+    with_its_number,
 )
 
 OBJECT = {
@@ -182,10 +184,31 @@ def test_what_nothing_was_looked_at_for_is_the_models_own_word() -> None:
     assert weighed("A tale of 7 pirates", Evidence()) == Accepted("A tale of 7 pirates")
 
 
-def test_one_record_of_several_is_asked_back() -> None:
-    results = {"1": {"words": 388}, "2": {"words": 314}}
-    for value in ('{"words": 314}', {"words": 314}):
-        assert asked_back(Accepted(value), results) == Accepted(value, say=REPEATS.format("2"))
+def test_what_was_given_is_asked_back_as_it_stands() -> None:
+    given = Evidence(results={"1": {"words": 388}, "2": {"words": 314}})
+    for value in ('{"words": 314}', {"words": 314}, '## 2\n{"words":314}'):
+        assert not_repeated(Accepted(value), given) == Accepted(value, say=REPEATS.format("2"))
     for taken in (Accepted("314"), Accepted({"words": 702}), Accepted({"words": 314}, say="x")):
-        assert asked_back(taken, results) == taken
-    assert asked_back(Accepted({"words": 314}), {"2": {"words": 314}}).say == ""
+        assert not_repeated(taken, given) == taken
+    alone = Evidence(results={"1": ["a.txt"]})
+    looked = msgspec.structs.replace(alone, calls=("a line",))
+    listed = msgspec.structs.replace(alone, calls=('["a.txt"]',))
+    says = [not_repeated(Accepted(["a.txt"]), one).say for one in (alone, looked, listed)]
+    assert says == ["", REPEATS.format("1"), ""]
+
+
+@pytest.mark.parametrize(
+    ("goal", "text", "asks"),
+    [
+        ("Which is longer, and how many words has it?", "The first one is.", True),
+        ("Combien de mots ?", "Beaucoup.", True),
+        ("Wie viele Wörter?", "Viele.", True),
+        ("How many files are there?", "There are none.", False),
+        ("How many files are there?", "Twelve.", False),
+        ("How many files are there?", "It has 7.", False),
+        ("Which is longer?", "The first one is.", False),
+    ],
+)
+def test_who_is_asked_how_many_says_a_number(goal: str, text: str, asks: bool) -> None:
+    assert with_its_number(Accepted(text), goal).say == (HOW_MANY if asks else "")
+    assert with_its_number(Accepted({"no": "text"}), goal).say == ""

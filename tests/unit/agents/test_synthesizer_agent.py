@@ -4,7 +4,7 @@ import pytest
 from galerne.errors import IncompleteError, PermanentError
 from galerne.messages.ids import ANSWER_TASK
 from galerne.messages.plan import Succeeded, TaskSpec
-from galerne_agents.checks import DOUBT
+from galerne_agents.checks import DOUBT, HOW_MANY
 from galerne_agents.synthesizer import EXAMPLE, SynthesizerAgent, without_strangers
 from unit.agents.scripted import World, ready, says, script, unusable
 
@@ -123,3 +123,12 @@ async def test_an_answer_that_is_asked_back_may_ask_for_what_is_missing() -> Non
     world = World(MORE, script(says("It has 10."), says("MISSING: the words of b.txt")))
     with pytest.raises(IncompleteError, match="the words of b"):
         await SynthesizerAgent().run(world.attempt())
+
+
+async def test_an_answer_without_the_number_that_was_asked_for_is_asked_back_once() -> None:
+    asked = msgspec.structs.replace(READY, goal="Which is longer, and how many words has it?")
+    world = World(asked, script(says("The first one."), says("The first one, with 7.")))
+    assert await SynthesizerAgent().run(world.attempt()) == "The first one, with 7."
+    assert world.requests[1].messages[-1].content == HOW_MANY
+    world = World(asked, script(says("The first one."), says("The first one.")))
+    assert await SynthesizerAgent().run(world.attempt()) == "The first one."
