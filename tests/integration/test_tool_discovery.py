@@ -10,14 +10,17 @@ from functools import partial
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import msgspec
 import nats
 import pytest
 from nats.aio.msg import Msg
+from structlog.testing import capture_logs
 
 from galerne.agent import TaskContext
 from galerne.bus.server import NatsServer
 from galerne.client import Client
+from galerne.core.announced import MOST_WORKERS
 from galerne.errors import UnavailableError
 from galerne.messages.codec import decode_tools_heard, encode
 from galerne.messages.tools import (
@@ -373,6 +376,58 @@ async def test_a_tool_that_lies_about_itself_is_left_out_and_the_others_stay(
         await eventually(lambda: "honest" in directory.specs(), "the announcement was heard")
         await eventually(lambda: "ping" in directory.specs(), "the other worker was heard")
         assert sorted(directory.specs()) == ["honest", "ping"], what
+
+
+async def test_ten_thousand_tools_of_one_worker_hold_nobody_and_are_a_line_or_two_of_the_log(
+    settings: Settings,
+) -> None:
+    bad = tuple(
+        ToolSpec(name=f"t{n}", description="", parameters={"type": 7}) for n in range(10_000)
+    )
+    honest = ToolSpec(name="honest", description="Honest", parameters=WORDS)
+    turns: list[int] = []
+
+    async def others_have_their_turn() -> None:
+        while True:
+            turns.append(len(turns))
+            await anyio.lowlevel.checkpoint()
+
+    async with fleet_on(settings) as fleet:
+        directory = await watching(fleet)
+        said = ToolsPresent(worker="liar", tools=(honest, *bad), capacity=1, active=0)
+        between = 0
+        with capture_logs() as logged:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(others_have_their_turn)
+                await anyio.lowlevel.checkpoint()
+                before = len(turns)
+                await directory._hear(encode(said))
+                between = len(turns) - before
+                tasks.cancel_scope.cancel()
+        assert list(directory.specs()) == ["honest"]
+    assert between > 50
+    told = [one["why"] for one in logged if one["log_level"] == "warning"]
+    assert len(told) == 2
+    assert "announces 10001 tools" in told[0]
+    assert "and 996 more" in told[1]
+    assert all(len(one) < 2_000 for one in told)
+
+
+async def test_fake_workers_without_end_keep_nobody_honest_out(settings: Settings) -> None:
+    """They are taken in up to a bound, a stranger's line of the log each until that is enough."""
+    async with fleet_on(settings) as fleet:
+        directory = await watching(fleet)
+        await fleet.tools(ping)
+        await eventually(lambda: "ping" in directory.specs(), "the honest one is known")
+        bad = ToolSpec(name="a b", description="", parameters={})
+        with capture_logs() as logged:
+            for number in range(2 * MOST_WORKERS):
+                said = ToolsPresent(worker=f"w{number}", tools=(bad,), capacity=1, active=0)
+                await directory._hear(encode(said))
+                await directory._hear(encode(ToolsAlive(worker=f"s{number}", capacity=1, active=0)))
+            assert "ping" in directory.specs()
+        assert len(directory._sizes) <= MOST_WORKERS
+        assert len([one for one in logged if one["log_level"] == "warning"]) < 200
 
 
 async def test_a_worker_that_changes_its_tools_is_believed_at_once(settings: Settings) -> None:
