@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import msgspec
 import nats
 import pytest
@@ -20,7 +21,7 @@ from structlog.testing import capture_logs
 from galerne.agent import TaskContext
 from galerne.bus.server import NatsServer
 from galerne.client import Client
-from galerne.core.tool_versions import MOST_TOOLS
+from galerne.core.announced import MOST_TOOLS, MOST_WORKERS
 from galerne.errors import InvalidSettingsError, UnavailableError
 from galerne.messages.codec import decode_tools_heard, encode
 from galerne.messages.tools import (
@@ -34,7 +35,7 @@ from galerne.messages.tools import (
 from galerne.runtime import tool_caller
 from galerne.runtime.spool import Spool
 from galerne.runtime.tool_caller import ToolCaller
-from galerne.runtime.tool_directory import MOST_WARNINGS, ToolDirectory
+from galerne.runtime.tool_directory import ToolDirectory
 from galerne.runtime.tool_host import ToolHost
 from galerne.settings import Settings
 from galerne.tools import AnyTool, schema_tool, tool
@@ -380,24 +381,56 @@ async def test_a_tool_that_lies_about_itself_is_left_out_and_the_others_stay(
         assert sorted(directory.specs()) == ["honest", "ping"], what
 
 
-async def test_of_more_tools_than_one_worker_may_have_the_rest_is_left_out(
+async def test_ten_thousand_tools_of_one_worker_hold_nobody_and_are_a_line_or_two_of_the_log(
     settings: Settings,
 ) -> None:
-    names = (*(f"no name {n}" for n in range(50)), *map("tool-{:05}".format, range(5_000)))
-    tools = tuple(ToolSpec(name=name, description="x", parameters={}) for name in names)
-    said = ToolsPresent(worker="flood", tools=tools, capacity=1, active=0)
+    bad = tuple(
+        ToolSpec(name=f"t{n}", description="", parameters={"type": 7}) for n in range(10_000)
+    )
+    honest = ToolSpec(name="honest", description="Honest", parameters=WORDS)
+    turns: list[int] = []
+
+    async def others_have_their_turn() -> None:
+        while True:
+            turns.append(len(turns))
+            await anyio.lowlevel.checkpoint()
+
+    async with fleet_on(settings) as fleet:
+        directory = await watching(fleet)
+        said = ToolsPresent(worker="liar", tools=(honest, *bad), capacity=1, active=0)
+        between = 0
+        with capture_logs() as logged:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(others_have_their_turn)
+                await anyio.lowlevel.checkpoint()
+                before = len(turns)
+                await directory._hear(encode(said))
+                between = len(turns) - before
+                tasks.cancel_scope.cancel()
+        assert list(directory.specs()) == ["honest"]
+    assert between > 50
+    told = [one["why"] for one in logged if one["log_level"] == "warning"]
+    assert len(told) == 2
+    assert "announces 10001 tools" in told[0]
+    assert "and 996 more" in told[1]
+    assert all(len(one) < 2_000 for one in told)
+
+
+async def test_fake_workers_without_end_keep_nobody_honest_out(settings: Settings) -> None:
+    """They are taken in up to a bound, a stranger's line of the log each until that is enough."""
     async with fleet_on(settings) as fleet:
         directory = await watching(fleet)
         await fleet.tools(ping)
-        with capture_logs() as logs:
-            await fleet.bus.send(fleet.bus.subjects.presence("tools"), encode(said))
-            await eventually(lambda: "tool-00000" in directory.specs(), "the flood is heard")
-        await eventually(lambda: "ping" in directory.specs(), "the other worker was heard")
-        assert len(directory.specs()) == MOST_TOOLS - 50 + 1
-        told = [one for one in logs if one["log_level"] == "warning"]
-        assert len(told) == MOST_WARNINGS + 2
-        assert told[-2]["tools"] == 50 - MOST_WARNINGS
-        assert told[-1]["left_out"] == 5_050 - MOST_TOOLS
+        await eventually(lambda: "ping" in directory.specs(), "the honest one is known")
+        bad = ToolSpec(name="a b", description="", parameters={})
+        with capture_logs() as logged:
+            for number in range(2 * MOST_WORKERS):
+                said = ToolsPresent(worker=f"w{number}", tools=(bad,), capacity=1, active=0)
+                await directory._hear(encode(said))
+                await directory._hear(encode(ToolsAlive(worker=f"s{number}", capacity=1, active=0)))
+            assert "ping" in directory.specs()
+        assert len(directory._sizes) <= MOST_WORKERS
+        assert len([one for one in logged if one["log_level"] == "warning"]) < 200
 
 
 async def test_a_worker_with_too_many_tools_says_so_and_does_not_begin(settings: Settings) -> None:

@@ -3,6 +3,7 @@
 import anyio
 
 from galerne.bus.connection import Bus, Message
+from galerne.core.announced import has_room, within_bounds
 from galerne.core.tool_versions import offers, preferred
 from galerne.errors import InvalidMessageError
 from galerne.messages.codec import decode_tools_heard
@@ -12,6 +13,7 @@ from galerne.messages.tools import ToolSpec, ToolsPresent
 async def tool_workers(bus: Bus, patience: float) -> list[ToolsPresent]:
     """By name, all that answer within `patience` seconds. Raises UnavailableError."""
     found: dict[str, ToolsPresent] = {}
+    sizes: dict[str, int] = {}
 
     async def hear(message: Message) -> None:
         try:
@@ -22,8 +24,10 @@ async def tool_workers(bus: Bus, patience: float) -> list[ToolsPresent]:
             return
         if said.leaving:
             found.pop(said.worker, None)
-        else:
+            sizes.pop(said.worker, None)
+        elif has_room(sizes, said.worker, (said := within_bounds(said)).tools):
             found[said.worker] = said
+            sizes[said.worker] = len(said.tools)
 
     heard = await bus.subscribe(bus.subjects.presence("tools"), hear)
     try:

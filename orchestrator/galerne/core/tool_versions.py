@@ -18,8 +18,6 @@ from galerne.messages.tools import ToolSpec, ToolsPresent
 
 MOST_SPEC = 64 * 1024
 """Bytes of one tool as it is announced: what models could still read."""
-MOST_TOOLS = 1_000
-"""Tools of one worker: each is judged and told to planners, so more would keep everybody busy."""
 _READABLE = 40
 """Characters of a version that stand in its route."""
 _PIECE = re.compile(r"\d{1,18}|[A-Za-z]+")
@@ -64,6 +62,12 @@ def offers(present: Iterable[ToolsPresent]) -> list[Offer]:
 
 
 def _offer(serving: list[tuple[ToolSpec, ToolsPresent]]) -> Offer:
+    """Of workers with one route that promise different things, those count whose promise it is.
+
+    Where the route is nobody's (any token may be one), the youngest worker is believed.
+    """
+    if any(spec != serving[0][0] for spec, _ in serving):
+        serving = [one for one in serving if route_of(one[0]) == one[0].route] or serving
     spec, youngest = max(serving, key=lambda one: (one[1].started, one[1].worker))
     workers = tuple(sorted({said.worker for _, said in serving}))
     return Offer(spec=spec, workers=workers, started=youngest.started)

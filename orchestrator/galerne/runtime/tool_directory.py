@@ -5,22 +5,22 @@
     silent for three and a half heartbeats (1.75 s) ─▶ gone
 
 Of two versions the newest is told to whoever begins; who was told another goes on with that.
+Announcements are strangers' words: how many are taken in, how long judging them holds the event
+loop and how many lines of the log they make is bounded.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import anyio
+import anyio.lowlevel
 import msgspec
 
 from galerne.bus.connection import Bus
+from galerne.core.announced import Allowance, has_room, in_short, within_bounds
+from galerne.core.refusals import sentence
 from galerne.core.schema_words import in_words_of_json
-from galerne.core.tool_versions import (
-    MOST_TOOLS,
-    Offer,
-    fault_of_announcement,
-    offers,
-    preferred,
-)
+from galerne.core.tool_versions import Offer, fault_of_announcement, offers, preferred
 from galerne.errors import InvalidInputError, TransientError
 from galerne.logs import get_logger
 from galerne.messages.codec import decode_tools_heard
@@ -35,10 +35,16 @@ HEARTBEAT = 0.5
 100 bytes; what it serves is said when it comes, when it is asked, and every `presence.WHOLE`."""
 PATIENCE = 3.0
 """Seconds that a directory without any tool waits for an announcement: workers restart."""
-MOST_WARNINGS = 10
-"""Tools of one announcement that are told of one by one in the log."""
 _ASK_AGAIN = 1.0
 """Seconds until a stranger is asked once more what it serves."""
+_MOST_ASKED = 100
+"""Strangers that are asked in `_ASK_AGAIN`; the others are asked by a later heartbeat."""
+_AT_ONCE = 16
+"""Tools that are judged before others in the event loop have their turn: about 10 ms."""
+_LONGEST_WHY = 300
+"""Characters of why a tool cannot be called, in the log."""
+_LINES = 20
+"""Lines that the log gets at once of announcements; afterwards one a second."""
 
 
 class _Known(NamedTuple):
@@ -56,6 +62,11 @@ class ToolDirectory:
         self._heard: Heard[_Known] = Heard(HEARTBEAT)
         self._offers: list[Offer] = []
         self._specs: dict[str, ToolSpec] = {}
+        self._stale = False
+        """Whether these two are worked out anew before they are looked at next."""
+        self._sizes: dict[str, int] = {}
+        """Of each known worker, how many tools it has announced."""
+        self._lines = Allowance(_LINES)
         self._asked: dict[str, float] = {}
         """Strangers by name, and when they were asked what they serve."""
         self._empty_since: float | None = anyio.current_time()
@@ -70,41 +81,84 @@ class ToolDirectory:
         now = anyio.current_time()
         match said:
             case ToolsPresent():
-                self._take(said, now)
+                await self._take(within_bounds(said), len(said.tools), now)
             case ToolsAlive(worker=worker):
                 if not self._heard.still_there(worker, now):
                     await self._ask(worker, now)
 
-    def _take(self, said: ToolsPresent, now: float) -> None:
+    async def _take(self, said: ToolsPresent, announced: int, now: float) -> None:
         self._asked.pop(said.worker, None)
         before = self._heard.get(said.worker)
-        same = before is not None and before.tools == said.tools
-        known = before if before is not None and same else _judged(said)
+        if not said.leaving and not self._has_room(said):
+            self._warn(said, "there is no room for its tools", now)
+            return
+        if before is not None and before.tools == said.tools:
+            known, same = before, True
+        else:
+            known, same = await self._judged(said, announced, now), False
+        if said.leaving:
+            self._sizes.pop(said.worker, None)
+        else:
+            self._sizes[said.worker] = len(said.tools)
         if self._heard.hear(said.worker, known, now, leaving=said.leaving) or not same:
-            self._renew()
+            self._stale = True
             changed, self._changed = self._changed, anyio.Event()
             changed.set()
+
+    def _has_room(self, said: ToolsPresent) -> bool:
+        if has_room(self._sizes, said.worker, said.tools):
+            return True
+        self.offers()  # whoever is gone makes room
+        return has_room(self._sizes, said.worker, said.tools)
+
+    async def _judged(self, said: ToolsPresent, announced: int, now: float) -> _Known:
+        if said.leaving:
+            return _Known((), msgspec.structs.replace(said, tools=()))
+        kept: list[ToolSpec] = []
+        refused: list[tuple[str, str]] = []
+        for begin in range(0, len(said.tools), _AT_ONCE):
+            some = said.tools[begin : begin + _AT_ONCE]
+            usable, unusable = judged(some)
+            kept += usable
+            refused += unusable
+            await anyio.lowlevel.checkpoint()
+        if announced > len(said.tools):
+            why = f"it announces {announced} tools, and the first {len(said.tools)} are taken"
+            self._warn(said, why, now)
+        if refused:
+            self._warn(said, in_short(refused), now)
+        return _Known(said.tools, msgspec.structs.replace(said, tools=tuple(kept)))
+
+    def _warn(self, said: ToolsPresent, why: str, now: float) -> None:
+        if self._lines.take(now):
+            by = said.worker[:64]
+            log.warning("tools that are announced cannot be called", by=by, why=why)
 
     async def _ask(self, worker: str, now: float) -> None:
         """Somebody is alive of whom nothing is known: its announcement was missed."""
         if now - self._asked.get(worker, -_ASK_AGAIN) < _ASK_AGAIN:
             return
-        self._asked = {one: at for one, at in self._asked.items() if now - at < _ASK_AGAIN}
+        if len(self._asked) >= _MOST_ASKED:
+            oldest = next(iter(self._asked))
+            if now - self._asked[oldest] < _ASK_AGAIN:
+                return
+            del self._asked[oldest]
+        self._asked.pop(worker, None)  # the latest stands last
         self._asked[worker] = now
         try:
             await self._bus.send(self._bus.subjects.presence_query("tools"), worker.encode())
         except TransientError as error:
             log.debug("a tool worker is not asked yet", error=str(error))
 
-    def _renew(self) -> None:
-        self._offers = offers(one.usable for one in self._heard.members().values())
-        self._specs = preferred(self._offers)
-
     def offers(self) -> list[Offer]:
         """Every version that is served, by name, the preferred one first."""
         now = anyio.current_time()
-        if self._heard.expire(now):
-            self._renew()
+        if self._heard.expire(now) or self._stale:
+            members = self._heard.members()
+            self._sizes = {worker: len(one.tools) for worker, one in members.items()}
+            self._offers = offers(one.usable for one in members.values())
+            self._specs = preferred(self._offers)
+            self._stale = False
         if self._heard:
             self._empty_since, self._had_some = None, True
         elif self._empty_since is None:
@@ -152,17 +206,17 @@ class ToolDirectory:
         return told if self.serves(told) else self.specs().get(told.name)
 
 
-def usable(said: ToolsPresent) -> tuple[ToolsPresent, list[tuple[str, str]]]:
-    """An announcement without the tools that nobody could call, and these, each with the reason."""
+def judged(tools: Iterable[ToolSpec]) -> tuple[list[ToolSpec], list[tuple[str, str]]]:
+    """The tools that can be called, and the others by name, each with the reason."""
     kept: list[ToolSpec] = []
     refused: list[tuple[str, str]] = []
-    for spec in said.tools[:MOST_TOOLS]:
+    for spec in tools:
         why = fault_of_announcement(spec) or _fault_of_schema(spec)
         if why is None:
             kept.append(spec)
         else:
-            refused.append((spec.name[:64], why))
-    return msgspec.structs.replace(said, tools=tuple(kept)), refused
+            refused.append((sentence(spec.name[:64]), sentence(why[:_LONGEST_WHY])))
+    return kept, refused
 
 
 def _fault_of_schema(spec: ToolSpec) -> str | None:
@@ -175,18 +229,6 @@ def _fault_of_schema(spec: ToolSpec) -> str | None:
     if kind != "object" or not isinstance(parameters.get("properties", {}), dict):
         return "its parameters must be a JSON Schema of type object"
     return None
-
-
-def _judged(said: ToolsPresent) -> _Known:
-    kept, refused = usable(said)
-    by = said.worker[:64]
-    for name, why in refused[:MOST_WARNINGS]:
-        log.warning("a tool that is announced cannot be called", by=by, tool=name, why=why)
-    if more := len(refused[MOST_WARNINGS:]):
-        log.warning("more tools that are announced cannot be called", by=by, tools=more)
-    if beyond := len(said.tools[MOST_TOOLS:]):
-        log.warning("a worker announces too many tools", by=by, most=MOST_TOOLS, left_out=beyond)
-    return _Known(said.tools, kept)
 
 
 NO_WORKER = "no tool worker is there any more: start one with `galerne worker tools`"

@@ -22,8 +22,9 @@ import structlog
 from galerne.bus.connection import Bus
 from galerne.bus.job_blobs import JobBlobs
 from galerne.bus.wire import Headers, Take
+from galerne.core.announced import MOST_TOOLS
 from galerne.core.asks import arguments_hash
-from galerne.core.tool_versions import MOST_TOOLS, route_of
+from galerne.core.tool_versions import route_of
 from galerne.errors import GalerneError, InvalidMessageError, InvalidSettingsError, TransientError
 from galerne.faults import reach
 from galerne.logs import get_logger

@@ -106,6 +106,24 @@ def test_of_one_version_with_two_schemas_the_younger_worker_is_believed() -> Non
         assert preferred(offers(said))["look"] == wider
 
 
+def test_of_one_route_who_keeps_its_promise_is_believed_and_not_who_borrows_it() -> None:
+    liar = replace(spec(schema={"type": "object"}, effect="once"), route=spec().route)
+    for said in (
+        [present("a", spec(), started=5.0), present("b", liar, started=9.0)],
+        [present("b", liar, started=9.0), present("a", spec(), started=5.0)],
+    ):
+        (found,) = offers(said)
+        assert found.spec == spec()
+        assert found.workers == ("a",)
+
+
+def test_of_a_route_of_its_own_making_the_younger_worker_is_believed() -> None:
+    older, younger = (replace(spec(), description=one, route="mine") for one in ("old", "new"))
+    (found,) = offers([present("b", younger, started=9.0), present("a", older, started=5.0)])
+    assert found.spec.description == "new"
+    assert found.workers == ("a", "b")
+
+
 @pytest.mark.parametrize(
     ("bad", "why"),
     [
