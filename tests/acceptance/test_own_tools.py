@@ -34,14 +34,43 @@ def charge(cents: int, context: ToolContext) -> dict[str, int]:
     return {"charged": cents}
 '''
 
+CRAWL = '''
+import os
+import time
+from pathlib import Path
+from galerne import ToolContext, tool
+
+def work(kind: str, context: ToolContext) -> str:
+    with Path("files/worked").open("a") as ledger:
+        ledger.write(f"{kind} {context.key} {os.getpid()}\\n")
+    while Path("files/stuck").exists():
+        time.sleep(0.02)
+    return kind
+
+@tool(effect="pure", timeout=1200)
+def crawl(context: ToolContext) -> str:
+    """Crawl."""
+    return work("crawl", context)
+
+@tool(effect="idempotent", timeout=1200)
+def upload(context: ToolContext) -> str:
+    """Upload."""
+    return work("upload", context)
+
+@tool(effect="once", timeout=1200)
+def transfer(context: ToolContext) -> str:
+    """Transfer."""
+    return work("transfer", context)
+'''
+
 
 @pytest.fixture
 async def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Fleet]:
-    """A fleet whose tool workers find two packages beside Galerne's own."""
+    """A fleet whose tool workers find three packages beside Galerne's own."""
     (block,) = [block for block in blocks(ROOT / "README.md", "python") if block.label == "tool"]
     packages = tmp_path / "packages"
     packages.mkdir()
-    for name, text in (("shipping", block.text), ("charging", CHARGE)):
+    for name, text in (("shipping", block.text), ("charging", CHARGE), ("crawling", CRAWL)):
         (packages / f"{name}.py").write_text(text, "utf-8")
         info = packages / f"{name}-1.dist-info"
         info.mkdir()
@@ -153,3 +182,55 @@ async def test_a_call_in_doubt_is_resolved_from_the_command_line(running: Fleet)
     done = [line.split() for line in charged.read_text().splitlines()]
     assert sorted(cents for cents, _ in done) == ["1", "2", "2", "3"]
     assert len({key for _, key in done}) == len(ways), "the same call has the same key each time"
+
+
+async def of_kind(ledger: Path, kind: str, count: int) -> list[tuple[str, int]]:
+    """Key and process of each time that a tool has begun, once there are so many."""
+    begun: list[tuple[str, int]] = []
+    with anyio.fail_after(PATIENCE):
+        while len(begun) < count:
+            await anyio.sleep(0.05)
+            text = await anyio.Path(ledger).read_text()
+            lines = [line.split() for line in text.splitlines()]
+            begun = [(key, int(process)) for what, key, process in lines if what == kind]
+    return begun
+
+
+@pytest.mark.timeout(240)
+async def test_a_worker_killed_in_a_long_call_is_followed_by_another_as_the_effect_allows(
+    running: Fleet,
+) -> None:
+    """Calls that have given their executor's place away; each effect loses its worker."""
+    kinds = ("crawl", "upload", "transfer")
+    worked, stuck = running.files / "worked", running.files / "stuck"
+    stuck.touch()
+    worked.touch()
+    (running.files / "a.txt").write_text("two words")
+    running.start_worker("executor-2", GALERNE_WORKER_CONCURRENCY="1")
+    await running.serving("executor-2")
+    running.kill("executor-1")
+    async with Client.connect(running.nats.url) as client:
+        jobs = {kind: await client.submit(f"Call {kind} with {{}}") for kind in kinds}
+        first = {kind: (await of_kind(worked, kind, 1))[0] for kind in kinds}
+        # Three long calls of an executor with one place, and it still does another job.
+        other = await client.submit("Count the words in a.txt")
+        assert "a.txt has 2 words" in await other.result()
+        assert {process for _, process in first.values()} == {running.process_id("tools-1")}
+        running.start_worker("tools-2")
+        await running.serving("tools-2")
+        running.kill("tools-1")
+        again = {kind: await of_kind(worked, kind, 2) for kind in ("crawl", "upload")}
+        for kind, begun in again.items():
+            assert begun == [first[kind], (first[kind][0], running.process_id("tools-2"))]
+        await in_doubt(jobs["transfer"])
+        shown = (await galerne(running, "show", jobs["transfer"].id)).stdout
+        assert "is IN DOUBT, it may have happened or not" in shown
+        stuck.unlink()
+        for kind in ("crawl", "upload"):
+            assert kind in str(await jobs[kind].result())
+        resolved = await galerne(
+            running, "resolve", jobs["transfer"].id, "1.1", "--result", '"transfer"'
+        )
+        assert resolved.returncode == 0, resolved.stderr
+        assert "transfer" in str(await jobs["transfer"].result())
+    assert await of_kind(worked, "transfer", 1) == [first["transfer"]], "it was never begun again"

@@ -22,7 +22,7 @@ import anyio.lowlevel
 import msgspec
 
 from galerne.bus.connection import Bus, Message
-from galerne.core.refusals import bounded
+from galerne.core.refusals import bounded, sentence
 from galerne.errors import (
     DeadlineError,
     GalerneError,
@@ -84,12 +84,30 @@ class _Under:
         self.dead: set[str] = set()
         self.at_it: str | None = None
         """The worker that was heard last in this try."""
+        self.unreadable: str = ""
+        """Why nobody could read what a worker has sent, if one has."""
 
     def heard(self, working: Working) -> None:
         """Somebody is at it."""
         self.unserved_since = None
         self.refusals = 0
         self.at_it = working.by
+
+    def babbled(self, error: InvalidMessageError) -> None:
+        """Somebody answers what nobody can read; the log hears of it once a call."""
+        tool = self.call.tool
+        if not self.unreadable:
+            log.warning("a tool worker's reply is unreadable", tool=tool, why=sentence(str(error)))
+        self.unreadable = sentence(str(error))
+
+    def late(self) -> DeadlineError:
+        """The error of a call whose time is over."""
+        said = f"tool {self.call.tool} gave no answer in time"
+        return DeadlineError(
+            f"{said}: what its worker sent cannot be read ({self.unreadable}); mend the worker"
+            if self.unreadable
+            else said
+        )
 
     def pause(self) -> float:
         """Seconds until it is offered again: soon at first, less and less often, spread."""
@@ -137,7 +155,7 @@ class ToolCaller:
         while True:
             left = under.call.deadline + GRACE - self._clock()
             if left <= 0:
-                raise DeadlineError(f"tool {call.tool} gave no answer in time")
+                raise under.late()
             under.at_it = None
             reply: ToolReply
             try:
@@ -168,7 +186,6 @@ class ToolCaller:
         self, under: _Under, subject: str, left: float, watch: Watch | None
     ) -> ToolReply:
         """Send once; the first reply that is not a heartbeat. Raises TransientError."""
-        tool = under.call.tool
         inbox = _Inbox()
         reply_to = self._bus.expect(inbox.take, inbox.take, self._silence)
         try:
@@ -177,12 +194,12 @@ class ToolCaller:
             reach("tool.sent.after")
             over = self._bus.now() + left + 1
             while True:
-                reply = _read(await inbox.next(), tool)
+                reply = _read(await inbox.next(), under)
                 if not isinstance(reply, Working):
                     return reply
                 rest = over - self._bus.now()
                 if rest <= 0:
-                    raise DeadlineError(f"tool {tool} gave no answer in time")
+                    raise under.late()
                 self._bus.extend(reply_to, min(self._silence, rest))
                 if reply.by != _UNREADABLE:
                     under.heard(reply)
@@ -214,16 +231,17 @@ class _Inbox:
         return self._waiting.popleft()
 
 
-def _read(message: Message | GalerneError, tool: str) -> ToolReply:
+def _read(message: Message | GalerneError, under: _Under) -> ToolReply:
     """Raises UnavailableError, and DeadlineError where there was none."""
+    tool = under.call.tool
     if not isinstance(message, Message):
         raise DeadlineError(f"tool {tool} fell silent: {message}") from message
     try:
         return decode_tool_reply(message.data)
-    except InvalidMessageError:
+    except InvalidMessageError as error:
         if message.headers.get("Status") == "503":
             raise UnavailableError(nobody_serves(tool)) from None
-        log.warning("a tool worker's reply is unreadable", tool=tool)
+        under.babbled(error)
         return Working(by=_UNREADABLE)
 
 
