@@ -23,8 +23,11 @@ MOST_PAIRS: Final = 40
 """Numbers under one name that are still taken in pairs: among more, any number would be found."""
 MOST_TOLD: Final = 20
 """Numbers of a text that are told of."""
-MOST_READ: Final = 200_000
-"""Characters of one text that are read, so that no result keeps a worker busy."""
+MOST_READ: Final = 500_000
+"""Characters of all results that are read, so that none keeps a worker busy: a quarter second.
+Models read less of them; where there are more, nobody knows what is said, and nothing is told."""
+_DIGITS_AS_TEXT = 10
+"""Characters that a value counts as which is no text."""
 DIGITS: Final = 30
 """Longer ones are names."""
 
@@ -56,6 +59,7 @@ class Sources:
         self._by_name: defaultdict[str, list[Decimal]] = defaultdict(list)
         """The numbers that are values, under the names of their fields."""
         self._rounded: dict[tuple[int, int], set[Decimal]] = {}
+        self._left = MOST_READ
         for result in results:
             self._take(_opened(result))
         for numbers in self._by_name.values():
@@ -63,6 +67,11 @@ class Sources:
         self._said.add(Decimal(len(results)))
         for text in words:
             self._said.update(_numbers(text[:MOST_READ]))
+
+    @property
+    def are_known(self) -> bool:
+        """Whether all of them was read."""
+        return self._left >= 0
 
     @property
     def have_figures(self) -> bool:
@@ -93,15 +102,16 @@ class Sources:
 
     def _take(self, result: Any) -> None:
         todo: list[tuple[str, Any]] = [("", result)]
-        while todo:
+        while todo and self._left >= 0:
             name, value = todo.pop()
+            self._left -= len(value) if isinstance(value, str) else _DIGITS_AS_TEXT
             match value:
                 case bool() | None:
                     pass
                 case int() | float():
                     self._value(name, _digits(value))
                 case str():
-                    self._text(name, value[:MOST_READ])
+                    self._text(name, value)
                 case dict():
                     fields = cast("Mapping[Any, Any]", value)
                     todo += ((str(key), inner) for key, inner in fields.items())
@@ -111,7 +121,7 @@ class Sources:
                     self._value("how many", str(len(elements)))
                     todo += ((name, inner) for inner in elements)
                 case _:
-                    self._text(name, str(value)[:MOST_READ])
+                    self._text(name, str(value))
 
     def _value(self, name: str, digits: str) -> None:
         number = _decimal(digits)
@@ -120,6 +130,8 @@ class Sources:
             self._said.add(number)
 
     def _text(self, name: str, text: str) -> None:
+        if self._left < 0:
+            return
         alone = _STATED.fullmatch(text.strip())
         if alone is not None:
             self._value(name, alone[1])
@@ -139,7 +151,8 @@ def unsupported(value: Any, sources: Sources, doubtful: Iterable[str] = ()) -> t
         number = _decimal(stated)
         if number is None:
             continue
-        if number in doubted or not sources.say(stated, percent=bool(one[2])):
+        is_said = not sources.are_known or sources.say(stated, percent=bool(one[2]))
+        if number in doubted or not is_said:
             found.setdefault(stated)
     return tuple(found)[:MOST_TOLD]
 
@@ -174,7 +187,7 @@ def _digits(number: float) -> str:
 
 def _opened(result: Any) -> Any:
     """What stands as JSON in a text counts as what it says."""
-    return parsed(result[:MOST_READ]) if isinstance(result, str) else result
+    return parsed(result) if isinstance(result, str) and len(result) <= MOST_READ else result
 
 
 def _numbers(text: str) -> Iterator[Decimal]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galerne.core.grounding import MOST_PAIRS, Sources, remark, unsupported
+from galerne.core.grounding import MOST_PAIRS, MOST_READ, Sources, remark, unsupported
 
 COUNTED = {"path": "a.md", "words": 388, "lines": 18}
 OTHER = {"path": "b.md", "words": 314, "lines": 26}
@@ -120,9 +120,17 @@ def test_a_text_supports_itself(text: str) -> None:
 
 def test_deep_and_huge_values_are_read() -> None:
     deep: Any = [17]
-    for _ in range(100_000):
+    for _ in range(40_000):
         deep = [deep]
     assert unsupported("17 or 18", Sources((deep,))) == ("18",)
     huge = Sources((10**5000, float(10**29), "9" * 5000))
     assert unsupported("9" * 40, huge) == ()  # a name
     assert unsupported(Decimal(5), Sources((5,))) == ()
+
+
+@pytest.mark.parametrize("more", ["x" * MOST_READ, [0] * MOST_READ, ["7 "] * MOST_READ])
+def test_where_there_is_more_than_can_be_read_nothing_is_said(more: Any) -> None:
+    sources = Sources(({"n": 7}, more))
+    assert not sources.are_known
+    assert unsupported("8 or 9", sources) == ()
+    assert unsupported("8 or 9", sources, ("9",)) == ("9",)
