@@ -337,3 +337,21 @@ def test_who_stays_with_a_job_is_told_what_to_check(capsys: pytest.CaptureFixtur
     )
     assert conclude(view, as_json=True) == 0
     assert '"unsupported"' in capsys.readouterr().out
+
+
+def test_who_stays_with_a_job_is_told_what_the_answer_does_without(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tasks = (
+        task("1", "failed"),
+        task("2", "failed"),
+        task("2--0", "failed", parent="2"),
+        task("1--r2", stands_for="1"),
+        task("plan-2", "failed"),
+        TaskView(id=TaskId("answer"), kind="answer", status="failed"),
+    )
+    view = JobView(id="j-1", tenant="default", status="succeeded", result="so", tasks=tasks)
+    assert conclude(view, as_json=False) == 0
+    assert capsys.readouterr().err == (
+        "galerne: the answer does without what failed: 2 (`galerne show j-1` says why)\n"
+    )
