@@ -112,6 +112,26 @@ async def test_without_a_bus_each_call_says_so_and_the_server_lives() -> None:
         assert len(await client.list_tools()) == 5
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({}, "wrong arguments: goal: Field required"),
+        ({"goal": 5}, "wrong arguments: goal: Input should be a valid string"),
+        ({"goal": GOAL, "tools": "read_file", "inputs": [1]}, "inputs: Input should be a valid d"),
+        ({"goal": GOAL, "tols": ["read_file"]}, "there is no argument 'tols'; there are goal, key"),
+        ({"goal": GOAL, "odd\nname" * 90: 1}, "there is no argument 'odd name"),
+    ],
+)
+async def test_wrong_arguments_are_one_line_and_no_job(
+    arguments: dict[str, Any], said: str
+) -> None:
+    async with host("nats://127.0.0.1:1") as client:
+        line = await refusal(client, "submit_job", **arguments)
+        assert said in line
+        assert len(line) < 400
+        assert "pydantic" not in line
+
+
 async def test_over_http_and_its_end_by_a_signal() -> None:
     command = [sys.executable, "-m", "galerne", "mcp", "--server", "nats://127.0.0.1:1"]
     with anyio.fail_after(60):

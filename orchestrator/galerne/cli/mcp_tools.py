@@ -5,15 +5,15 @@ on with the id alone, and a server that is away is an error of that call and no 
 one line, for the model of the host to read.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import anyio
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp_types import ToolAnnotations
-from pydantic import Field
+from mcp_types import CallToolResult, InputRequiredResult, ToolAnnotations
+from pydantic import Field, ValidationError
 
 from galerne.cli.text import one_line, progress_text
 from galerne.client import Client, Job
@@ -43,7 +43,7 @@ _GUIDE = (
 
 def fleet_server(bus: BusSettings, tenant: str, version: str) -> MCPServer:
     """A server of MCP whose tools act on the fleet behind `bus`, for one tenant."""
-    server: MCPServer = MCPServer("galerne", version=version, instructions=_GUIDE)
+    server = _StrictServer("galerne", version=version, instructions=_GUIDE)
     fleet = FleetTools(bus, tenant)
     repeatable = ToolAnnotations(
         read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
@@ -55,6 +55,39 @@ def fleet_server(bus: BusSettings, tenant: str, version: str) -> MCPServer:
     server.add_tool(fleet.cancel_job, annotations=repeatable)
     server.add_tool(fleet.list_jobs, annotations=_READS)
     return server
+
+
+class _StrictServer(MCPServer):
+    """Refuses wrong arguments in one line, and those that a tool does not have.
+
+    The library drops the latter silently: a misspelt `tools` or `timeout` would be a job without
+    that limit.
+    """
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        has = {tool.name: tool.input_schema["properties"] for tool in await self.list_tools()}
+        if name in has and (odd := sorted(arguments.keys() - has[name].keys())):
+            raise ToolError(_no_such(odd[0], has[name].keys()))
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if not isinstance(error.__cause__, ValidationError):
+                raise
+            raise ToolError(wrong_arguments(error.__cause__)) from error
+
+
+def wrong_arguments(error: ValidationError) -> str:
+    """What pydantic found, in one line, without the values; pure."""
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    told = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+    return one_line(f"wrong arguments: {'; '.join(told)}")
+
+
+def _no_such(argument: str, there_are: Collection[str]) -> str:
+    shown = one_line(argument, 40)
+    return f"wrong arguments: there is no argument {shown!r}; there are {', '.join(there_are)}"
 
 
 class FleetTools:

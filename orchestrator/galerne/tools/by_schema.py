@@ -75,7 +75,7 @@ def schema_tool(
     parameters: Mapping[str, Any],
     call: OfArguments,
     *,
-    effect: Effect = "once",
+    effect: Effect | None = None,
     timeout: float = 30.0,
     version: str = "1",
     approve: Leave = False,
@@ -86,24 +86,26 @@ def schema_tool(
     The name may have dots, which no model takes: it is called by another in their prompts. Types in
     the words of other languages (`dict`, `float`) are read as what they mean.
     `call(arguments, context)` gets arguments that fit, and may be async or plain (a plain one runs
-    in a thread). A function for `approve` gets the keyword `arguments`. What is not known of its
-    `effect` is taken for the worst. `timeout` is in seconds, `concurrency` as for `@tool`. Raises
-    InvalidInputError for what cannot be a tool.
+    in a thread). A function for `approve` gets the keyword `arguments`. An `effect` that is not
+    stated is taken for the worst, `once`. `timeout` is in seconds, `concurrency` as for `@tool`.
+    Raises InvalidInputError for what cannot be a tool.
     """
     check_given_name(name)
-    check_effect(call, name, effect, timeout)
+    repeating: Effect = effect or "once"
+    check_effect(call, name, repeating, timeout)
     schema = _usable(name, parameters)
     spec = ToolSpec(
         name=name,
         description=" ".join(description.split()) or name.replace("_", " "),
         parameters=schema,
-        effect=effect,
+        effect=repeating,
         timeout=timeout,
         version=version,
         approve=announced(approve),
     )
     parameters_read = SchemaParameters(tool=name, schema=schema)
-    stated = frozenset({"effect", "description"} if description.strip() else {"effect"})
+    given = {"effect": effect, "description": description.strip()}
+    stated = frozenset(word for word, said in given.items() if said)
     return Tool(
         _by_keyword(call),
         spec,

@@ -122,8 +122,11 @@ async def _read_in(
 async def _attempt(
     tool: AnyTool, keywords: dict[str, Any], context: ToolContext
 ) -> ToolRefused | _Made:
+    what = "failed inside"
     try:
-        return _result(await _run(tool, keywords))
+        given = await _run(tool, keywords)
+        what = "gave a result that does not serialise"
+        return _result(given)
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as raised:  # the boundary: libraries written in Rust raise such, too
@@ -132,7 +135,7 @@ async def _attempt(
         error = _only_cause(raised)
         if isinstance(error, GalerneError):
             return refusal(error.code, str(error) or f"{tool.spec.name} refused without a reason")
-        return _bug(tool, context, raised, "failed inside")
+        return _bug(tool, context, raised, what)
 
 
 def _is_cancelled() -> bool:
@@ -156,11 +159,15 @@ def _result(value: Any) -> _Made:
     return _Made(result, len(encode(result)))
 
 
+class _NoJsonError(NotImplementedError):
+    """A value of a type that has no form in JSON; its words are the type's name."""
+
+
 def _own(value: Any) -> Any:
-    """What a type of ours is in JSON. Raises NotImplementedError."""
+    """What a type of ours is in JSON. Raises _NoJsonError."""
     if isinstance(value, BlobFile):
         return to_value(value.blob)
-    raise NotImplementedError(f"{type(value).__name__} is no JSON")
+    raise _NoJsonError(f"{type(value).__name__} is no JSON")
 
 
 def _content(plain: Any) -> str:
@@ -215,4 +222,6 @@ def _only_cause(error: BaseException) -> BaseException:
 def _bug(tool: AnyTool, context: ToolContext, raised: BaseException, what: str) -> ToolRefused:
     name = tool.spec.name
     _log.error("tool_bug", tool=name, key=context.key, tenant=context.tenant, exc_info=raised)
-    return refusal("tool_bug", f"{name} {what}: {type(_only_cause(raised)).__name__}")
+    cause = _only_cause(raised)
+    why = str(cause) if isinstance(cause, _NoJsonError) else type(cause).__name__
+    return refusal("tool_bug", f"{name} {what}: {why}")

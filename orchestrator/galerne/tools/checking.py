@@ -83,6 +83,9 @@ def _of_words(tool: AnyTool) -> Iterable[str]:
 
 def _of_parameters(parameters: Schema) -> Iterable[str]:
     properties: Mapping[str, Any] = parameters.get("properties") or {}
+    for name in parameters.get("required") or ():
+        if name not in properties:
+            yield f"the parameter {name} is required and not described: add it to the properties"
     for name, schema in properties.items():
         field = cast("Schema", schema) if isinstance(schema, dict) else {}
         if not field.get("description"):

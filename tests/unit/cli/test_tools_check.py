@@ -68,3 +68,22 @@ def test_what_cannot_be_read_is_2_with_one_line(
     assert main(["tools", "check", name]) == 2
     [line] = capfd.readouterr().err.splitlines()
     assert said in line
+
+
+@pytest.mark.parametrize("name", ["email.py", "json.py", "my-own.tools.py"])
+def test_a_file_is_that_file_whatever_its_name(
+    folder: Path, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    (folder / "of_mine").mkdir()
+    (folder / "of_mine" / name).write_text(GOOD)
+    assert main(["tools", "check", f"of_mine/{name}"]) == 0
+    assert capfd.readouterr().out == "✓ 1 tool: nothing to mend\n"
+
+
+@pytest.mark.parametrize("named", ["nowhere.py", "of_mine/tools", "/etc/passwd"])
+def test_a_file_that_is_not_there_is_told_as_that(
+    folder: Path, capfd: pytest.CaptureFixture[str], named: str
+) -> None:
+    assert main(["tools", "check", named]) == 2
+    [line] = capfd.readouterr().err.splitlines()
+    assert line == f"galerne: there is no Python file {named}: give a file (tools.py), or a name"

@@ -79,8 +79,17 @@ def test_each_fault_is_one_line(made: AnyTool, what: str) -> None:
 
 def test_a_good_tool_has_nothing_to_mend() -> None:
     assert look_over([double]) == []
-    given = schema_tool("given", "By a schema.", {"properties": {}}, lambda _, __: 1)
+    given = schema_tool("given", "By a schema.", {"properties": {}}, lambda _, __: 1, effect="once")
     assert look_over([given]) == []
+
+
+def test_a_schema_that_requires_what_it_does_not_describe_and_an_unstated_effect() -> None:
+    given = schema_tool("given", "By a schema.", {"required": ["zip"]}, lambda _, __: 1)
+    assert [one.what for one in look_over([given])] == [
+        'its effect is not stated: write effect="pure", "idempotent" or "once"',
+        "the parameter zip is required and not described: add it to the properties",
+    ]
+    assert given.spec.effect == "once"
 
 
 def test_one_name_twice_and_endless_words_are_found() -> None:
@@ -88,6 +97,19 @@ def test_one_name_twice_and_endless_words_are_found() -> None:
     said = [one.what for one in look_over([double, long])]
     assert said[0] == "two tools have this name: rename one with @tool(name=…)"
     assert said[1].startswith(f"its description has {5 * LONGEST - 1} characters")
+
+
+async def test_a_result_that_does_not_serialise_is_told_as_that() -> None:
+    @tool(effect="pure", examples=[{"n": 1}])
+    def opaque(n: N) -> dict[str, Any]:
+        """Give what has no form in JSON."""
+        return {"n": object()}
+
+    [found] = await check_tools([opaque], run=True)
+    assert found.what == (
+        "example 1: it gave an error (tool_bug): "
+        "opaque gave a result that does not serialise: object is no JSON"
+    )
 
 
 async def test_examples_are_called_and_judged() -> None:

@@ -102,19 +102,37 @@ def _summary(tools: int, problems: int) -> str:
 
 def _module(named: str) -> "ModuleType":
     """The module, imported. Raises InvalidInputError that says why it cannot be."""
-    import importlib
+    from importlib import import_module
 
     from galerne.errors import InvalidInputError
 
     sys.path.insert(0, "")
     path = Path(named)
+    by_file = path.suffix == ".py" or len(path.parts) > 1
+    if by_file and not (path.is_file() and path.suffix == ".py"):
+        raise InvalidInputError(
+            f"there is no Python file {named}: give a file (tools.py), or a name"
+        )
     try:
-        if path.suffix == ".py":
-            sys.path.insert(0, str(path.parent))
-            return importlib.import_module(path.stem)
-        return importlib.import_module(named)
+        return _from_file(path) if by_file else import_module(named)
     except InvalidInputError as error:
         raise InvalidInputError(f"{named} has a bad tool: {error}") from error
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
         raise InvalidInputError(f"{named} cannot be imported: {reason}") from error
+
+
+def _from_file(path: Path) -> "ModuleType":
+    """This very file, though another module may have its name (`email.py`)."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    sys.path.insert(0, str(path.parent))
+    taken = path.stem in sys.modules or path.stem in sys.stdlib_module_names
+    name = f"_checked_{path.stem}" if taken else path.stem
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("it is no Python file")
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look themselves up there
+    spec.loader.exec_module(module)
+    return module
