@@ -3,15 +3,15 @@
 import math
 from typing import Final
 
+from galerne.core.printable import printable_line
+
 LONGEST_NOTE: Final = 200
 """Characters of what a tool says of its progress."""
 
 
 def shortened(note: str) -> str:
     """One line, printable, of bounded length: it is shown to people as it is."""
-    line = " ".join(note[: 4 * LONGEST_NOTE].split())
-    clean = "".join(one for one in line if one.isprintable())
-    return clean if len(clean) <= LONGEST_NOTE else f"{clean[: LONGEST_NOTE - 1]}…"
+    return printable_line(note, LONGEST_NOTE)
 
 
 def bounded(fraction: float | None) -> float | None:

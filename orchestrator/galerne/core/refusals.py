@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from galerne.core.printable import printable_line
 from galerne.messages.ids import is_id
 from galerne.messages.tools import NeedsApproval, ToolRefused, ToolResult
 
@@ -18,13 +19,8 @@ Answer = TypeVar("Answer", bound=ToolResult | ToolRefused | NeedsApproval)
 
 
 def sentence(text: str) -> str:
-    """One line of at most `LONGEST` characters and a mark, encodable whatever was put into it.
-
-    What is not printable is left out: escapes of a terminal, changes of writing direction.
-    """
-    line = " ".join(text[: 4 * LONGEST].split())
-    shown = "".join(letter for letter in line if letter.isprintable())
-    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
+    """One printable line of at most `LONGEST` characters."""
+    return printable_line(text, LONGEST)
 
 
 def refusal(code: str, message: str) -> ToolRefused:
