@@ -95,18 +95,18 @@ def test_every_subject_of_a_recording_is_in_the_table_of_subjects() -> None:
 def test_the_numbers_worked_out_on_the_page_are_right() -> None:
     hashed = hashlib.sha256(b"acme\0nightly-2026-11-22").hexdigest()
     job = f"k-{hashed[:24]}"
-    quoted(f"`{hashed[:24]}…`")
-    quoted(f"so the job is `{job}`")
+    assert quoted(f"`{hashed[:24]}…`")
+    assert quoted(f"so the job is `{job}`")
     for name in ("job-1", job):
         number = zlib.crc32(name.encode())
-        quoted(f"| `{name}` | {number} | {number % 8} |")
+        assert quoted(f"| `{name}` | {number} | {number % 8} |")
 
 
 def test_the_limits_on_the_page_are_the_settings() -> None:
     bus, tools = BusSettings(), ToolSettings()
-    quoted(f"{bus.max_payload // 1024} KiB ({bus.max_payload:,} bytes)")
-    quoted(f"`bus.partitions`, {bus.partitions} by default")
-    quoted(f"hears nothing for {tools.heartbeat * 3.2:g} seconds")
+    assert quoted(f"{bus.max_payload // 1024} KiB ({bus.max_payload:,} bytes)")
+    assert quoted(f"`bus.partitions`, {bus.partitions} by default")
+    assert quoted(f"hears nothing for {tools.heartbeat * 3.2:g} seconds")
 
 
 def _with_subject() -> list[Any]:

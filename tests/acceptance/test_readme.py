@@ -23,6 +23,7 @@ import pytest
 
 from acceptance.pages import ROOT, Block, Running, blocks, fleet
 from galerne.cli import exits
+from galerne.errors import InvalidSettingsError
 from galerne.runtime.roles import ROLES
 from galerne.settings import Section, Settings, load_settings
 
@@ -175,7 +176,10 @@ def test_every_toml_block_is_tried() -> None:
 def test_the_variables_of_the_page_are_settings() -> None:
     named = set(re.findall(r"\bGALERNE_[A-Z_]+\b", TEXT))
     assert {"GALERNE_SERVER", "GALERNE_PLANNER_ENDPOINT"} <= named
-    load_settings(None, environ=dict.fromkeys(named, "http://host:1"))
+    given = dict.fromkeys(named, "http://host:1")
+    assert load_settings(None, environ=given).bus.server == given["GALERNE_SERVER"]
+    with pytest.raises(InvalidSettingsError, match="GALERNE_PLANER_ENDPOINT"):
+        load_settings(None, environ={**given, "GALERNE_PLANER_ENDPOINT": "http://host:1"})
 
 
 def test_the_page_of_settings_has_every_field_with_its_default() -> None:

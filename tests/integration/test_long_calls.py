@@ -250,6 +250,7 @@ async def test_a_long_call_ends_with_its_task(settings: Settings) -> None:
             ),
         )
         await eventually(lambda: bool(long.stopped), "its tool has stopped")
+        assert long.stopped == long.begun == ["a"]
 
 
 # workers that die, or answer otherwise than they should

@@ -134,6 +134,7 @@ async def test_a_call_that_is_cancelled_is_cancelled_there(tmp_path: Path) -> No
         calls.cancel_scope.cancel()
         with anyio.CancelScope(shield=True):
             await there(file.with_name("file.cancelled"))
+    assert file.with_name("file.cancelled").exists(), "the server was told, while it still ran"
 
 
 async def there(file: Path) -> None:

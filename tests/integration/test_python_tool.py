@@ -240,6 +240,7 @@ async def test_a_cancelled_call_leaves_nothing(tool: AnyTool, root: Path) -> Non
         calls.cancel_scope.cancel()
     await until_gone(token)
     await until_gone(f"{root}")
+    assert alive(token) == alive(f"{root}") == []
 
 
 async def test_a_worker_that_is_killed_leaves_nothing(kind: Kind, root: Path) -> None:
@@ -256,6 +257,7 @@ async def test_a_worker_that_is_killed_leaves_nothing(kind: Kind, root: Path) ->
             worker.kill()
     await until_gone(token)
     await until_gone(f"{root}")
+    assert alive(token) == alive(f"{root}") == []
 
 
 async def test_a_sandbox_that_is_killed_is_an_error_that_can_be_read(

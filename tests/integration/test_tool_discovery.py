@@ -178,10 +178,18 @@ async def test_heartbeats_are_short_and_a_stranger_is_asked_what_it_serves(
         await eventually(lambda: len(pulses()) > 1, "it lives")
         assert max(map(len, pulses())) < 150
         directory = ToolDirectory(fleet.bus)
+        asked: list[bytes] = []
+
+        async def hear_question(message: Any) -> None:
+            asked.append(message.data)
+
+        await fleet.bus.subscribe(fleet.bus.subjects.presence_query("tools"), hear_question)
         await fleet.bus.subscribe(  # as if its question, and the answers to it, had been lost
             fleet.bus.subjects.presence("tools"), lambda message: directory._hear(message.data)
         )
-        await eventually(lambda: "ping" in directory.specs(), "it was asked")
+        await eventually(lambda: "ping" in directory.specs(), "it has answered")
+        pulse = decode_tools_heard(pulses()[0])
+        assert asked == [pulse.worker.encode()], "by its name, and not left to its next whole word"
 
 
 async def test_after_the_server_was_away_the_tools_are_there_again(
@@ -450,6 +458,7 @@ async def test_a_worker_that_changes_its_tools_is_believed_at_once(settings: Set
             said = ToolsPresent(worker="mcp", tools=specs, capacity=1, active=0)
             await fleet.bus.send(fleet.bus.subjects.presence("tools"), encode(said))
             await eventually(partial(_serves, directory, names), f"{names}")
+            assert [one.spec.name for one in directory.offers()] == list(names)
 
 
 def _serves(directory: ToolDirectory, names: tuple[str, ...]) -> bool:
@@ -460,10 +469,23 @@ async def test_garbage_on_the_presence_kills_nobody(settings: Settings) -> None:
     async with fleet_on(settings) as fleet:
         await fleet.tools(ping)
         directory = await watching(fleet)
-        for data in (b"", b"\xff", b"[]", b'{"type":"tools_alive"}', b'{"type":"tools_present"}'):
-            await fleet.bus.send(fleet.bus.subjects.presence("tools"), data)
-            await fleet.bus.send(fleet.bus.subjects.presence_query("tools"), data)
-        stranger = msgspec.json.encode(ToolsAlive(worker="*" * 3_000, capacity=1, active=0))
-        for _ in range(100):
-            await fleet.bus.send(fleet.bus.subjects.presence("tools"), stranger)
         await eventually(lambda: "ping" in directory.specs(), "the honest one is heard")
+        with capture_logs() as logged:
+            for data in (
+                b"",
+                b"\xff",
+                b"[]",
+                b'{"type":"tools_alive"}',
+                b'{"type":"tools_present"}',
+            ):
+                await fleet.bus.send(fleet.bus.subjects.presence("tools"), data)
+                await fleet.bus.send(fleet.bus.subjects.presence_query("tools"), data)
+            stranger = msgspec.json.encode(ToolsAlive(worker="*" * 3_000, capacity=1, active=0))
+            for _ in range(100):
+                await fleet.bus.send(fleet.bus.subjects.presence("tools"), stranger)
+            await fleet.tools(look("1"))
+            await eventually(lambda: "look" in directory.specs(), "one that comes is still heard")
+            another = await watching(fleet)
+            await eventually(lambda: len(another.specs()) == 2, "both still answer who asks")
+        assert list(directory.specs()) == list(another.specs()) == ["look", "ping"]
+    assert [one["event"] for one in logged if one["log_level"] in {"error", "critical"}] == []

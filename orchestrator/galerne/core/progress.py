@@ -3,7 +3,7 @@
 import math
 from typing import Final
 
-from galerne.core.one_line import printable_line
+from galerne.core.printable import printable_line
 
 LONGEST_NOTE: Final = 200
 """Characters of what a tool says of its progress."""
@@ -11,7 +11,7 @@ LONGEST_NOTE: Final = 200
 
 def shortened(note: str) -> str:
     """One line, printable, of bounded length: it is shown to people as it is."""
-    return printable_line(note, LONGEST_NOTE - 1)
+    return printable_line(note, LONGEST_NOTE)
 
 
 def bounded(fraction: float | None) -> float | None:

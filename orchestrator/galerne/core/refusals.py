@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from galerne.core.one_line import printable_line
+from galerne.core.printable import printable_line
 from galerne.messages.ids import is_id
 from galerne.messages.tools import NeedsApproval, ToolRefused, ToolResult
 
@@ -19,7 +19,7 @@ Answer = TypeVar("Answer", bound=ToolResult | ToolRefused | NeedsApproval)
 
 
 def sentence(text: str) -> str:
-    """One printable line of at most `LONGEST` characters and a mark."""
+    """One printable line of at most `LONGEST` characters."""
     return printable_line(text, LONGEST)
 
 

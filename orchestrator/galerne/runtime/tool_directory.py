@@ -18,7 +18,7 @@ import msgspec
 
 from galerne.bus.connection import Bus
 from galerne.core.announced import Allowance, has_room, in_short, within_bounds
-from galerne.core.refusals import sentence
+from galerne.core.printable import printable_line
 from galerne.core.schema_words import in_words_of_json
 from galerne.core.tool_versions import Offer, fault_of_announcement, offers, preferred
 from galerne.errors import InvalidInputError, TransientError
@@ -215,7 +215,7 @@ def judged(tools: Iterable[ToolSpec]) -> tuple[list[ToolSpec], list[tuple[str, s
         if why is None:
             kept.append(spec)
         else:
-            refused.append((sentence(spec.name[:64]), sentence(why[:_LONGEST_WHY])))
+            refused.append((printable_line(spec.name, 64), printable_line(why, _LONGEST_WHY)))
     return kept, refused
 
 

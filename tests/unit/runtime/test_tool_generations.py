@@ -1,6 +1,7 @@
 """A host for each set of tools: the next one serves before the one before leaves."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 
 import anyio
 import pytest
@@ -59,18 +60,25 @@ class Hosts:
                 await self.news.wait()
 
 
-async def test_a_change_is_served_before_the_host_before_leaves() -> None:
-    live, hosts = LiveTools({"a": named("a")}), Hosts()
+@asynccontextmanager
+async def served(live: LiveTools, hosts: Hosts) -> AsyncGenerator[anyio.Event]:
+    """The first host serves; until what is given is set, and then all have left."""
     stop, started = anyio.Event(), anyio.Event()
     with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(serve_generations, live, stop, started, hosts.serve, hosts.serve)
             await started.wait()
-            live.offer("source", [named("b")])
-            await hosts.until("a left")
-            live.offer("source", [named("c")])
-            await hosts.until("a+b left")
-            stop.set()
+            yield stop
+
+
+async def test_a_change_is_served_before_the_host_before_leaves() -> None:
+    live, hosts = LiveTools({"a": named("a")}), Hosts()
+    async with served(live, hosts) as stop:
+        live.offer("source", [named("b")])
+        await hosts.until("a left")
+        live.offer("source", [named("c")])
+        await hosts.until("a+b left")
+        stop.set()
     assert hosts.said == [
         "a serves",
         "a+b serves",
@@ -87,33 +95,25 @@ async def test_a_change_is_served_before_the_host_before_leaves() -> None:
 async def test_the_end_waits_for_all_that_drain() -> None:
     live, hosts = LiveTools({"a": named("a")}), Hosts()
     hosts.drain = anyio.Event()
-    stop, started = anyio.Event(), anyio.Event()
-    with anyio.fail_after(30):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(serve_generations, live, stop, started, hosts.serve, hosts.serve)
-            await started.wait()
-            live.offer("source", [named("b")])
-            await hosts.until("a drains")
-            stop.set()
-            await hosts.until("a+b drains")
-            hosts.drain.set()
+    async with served(live, hosts) as stop:
+        live.offer("source", [named("b")])
+        await hosts.until("a drains")
+        stop.set()
+        await hosts.until("a+b drains")
+        hosts.drain.set()
     assert set(hosts.said[-2:]) == {"a left", "a+b left"}
 
 
 async def test_a_set_that_cannot_be_served_leaves_the_host_before() -> None:
     live, hosts = LiveTools({"a": named("a")}), Hosts()
     hosts.fails = {"a+b"}
-    stop, started = anyio.Event(), anyio.Event()
-    with anyio.fail_after(30):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(serve_generations, live, stop, started, hosts.serve, hosts.serve)
-            await started.wait()
-            live.offer("source", [named("b")])
-            await anyio.wait_all_tasks_blocked()
-            assert hosts.said == ["a serves"]
-            live.offer("source", [named("c")])
-            await hosts.until("a left")
-            stop.set()
+    async with served(live, hosts) as stop:
+        live.offer("source", [named("b")])
+        await anyio.wait_all_tasks_blocked()
+        assert hosts.said == ["a serves"]
+        live.offer("source", [named("c")])
+        await hosts.until("a left")
+        stop.set()
     assert hosts.said[:3] == ["a serves", "a+c serves", "a drains"]
 
 

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+from galerne.core.printable import printable_line
+
 Say = Callable[[str], None]
 _LONGEST = 500
 
@@ -36,5 +38,5 @@ class Limited:
 
 
 def printable(text: str) -> str:
-    """One line without what steers a terminal."""
-    return "".join(one for one in " ".join(text.split())[:_LONGEST] if one.isprintable())
+    """One short line without what steers a terminal."""
+    return printable_line(text, _LONGEST)
