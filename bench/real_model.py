@@ -95,6 +95,8 @@ def judged(question: Question, run: galerne.RunResult, witness: Witness) -> str:
         return "right, though marked as doubtful" if run.unsupported else "right"
     if run.unsupported:
         return "wrong, and marked as doubtful"
+    if run.unmended:
+        return "wrong, and marked as made without a task that failed"
     if any(word in answer.lower() for word in CANNOT):
         return "says that it cannot"
     told = all(witness.was_told(ground) for ground in question.grounds or question.facts)

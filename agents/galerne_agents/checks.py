@@ -29,7 +29,7 @@ from galerne.core.validators import passes, wanted
 from galerne.errors import InvalidInputError
 from galerne.messages.chat import ChatReply
 from galerne.messages.plan import Succeeded, TaskSpec
-from galerne.planner import one_line
+from galerne.planner import as_text, one_line
 
 GIVES_UP: Final = "I cannot"
 SAY_SOMETHING: Final = "Your answer was empty. Write the result of the task now, as text."
@@ -51,6 +51,13 @@ REPEATS: Final = (
     "This only repeats the result of task {}. Look at everything that has been found, do your task"
     " with all of it, and answer in a sentence."
 )
+REPEATS_BUT_LOOKED: Final = (
+    "This only repeats the result of task {}. Your last call has said: {}\nDo your task with that,"
+    " and answer in a sentence."
+)
+ECHO: Final = "the model repeats what it was told"
+SAID: Final = 300
+"""Characters of what the last call has said."""
 HOW_MANY: Final = (
     "The goal asks for a number, too, and your answer has none. Give the whole answer anew, with"
     " that number."
@@ -168,7 +175,13 @@ def not_repeated(answer: Accepted, evidence: Evidence) -> Accepted:
     if any(_opened(one) == said for one in evidence.calls):
         return answer
     same = next((task for task, one in evidence.results.items() if _opened(one) == said), None)
-    return answer if same is None else Accepted(answer.value, say=REPEATS.format(same))
+    if same is None:
+        return answer
+    say = REPEATS.format(same)
+    if evidence.calls:
+        said_last = one_line(as_text(evidence.calls[-1]), SAID)
+        say = REPEATS_BUT_LOOKED.format(same, said_last)
+    return Accepted(answer.value, answer.unsupported, say)
 
 
 def with_its_number(answer: Accepted, goal: str) -> Accepted:

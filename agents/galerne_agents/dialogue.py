@@ -49,6 +49,7 @@ from galerne.planner import (
     size_text,
 )
 from galerne_agents.checks import (
+    ECHO,
     LOOK_AGAIN,
     NOT_USED,
     Accepted,
@@ -118,6 +119,8 @@ class Dialogue:
         """Whether no call has succeeded since a fault was told."""
         self._must_look = False
         """Whether the next answer has to call a tool that only looks."""
+        self._usable: Accepted | None = None
+        """The last answer that would have done, and was asked back."""
 
     async def run(self) -> Accepted | Fault:
         turns = MAX_TURNS[self._context.ready.task.effort or "medium"]
@@ -132,8 +135,12 @@ class Dialogue:
                     self._turns.append(ChatMessage("user", NOT_USED.format(reply.complaint)))
                 continue
             verdict = self._judged(reply)
+            if isinstance(verdict, Fault) and self._usable is not None:
+                return self._usable
             if self._stuck or not verdict.say or verdict.say in self._told:
                 return verdict
+            if isinstance(verdict, Accepted):
+                self._usable = verdict
             self._told.add(verdict.say)
             self._stuck = True
             if verdict.say == LOOK_AGAIN and self._may_look():
@@ -164,6 +171,8 @@ class Dialogue:
         words = (ready.goal, ready.task.instruction)
         evidence = Evidence(self._failed, ready.inputs, calls, words)
         verdict = judged(ready.task, reply, evidence)
+        if any(one in reply.message.content for one in self._told):
+            verdict = Fault(ECHO, "")
         if isinstance(verdict, Fault):
             return verdict
         return not_repeated(weighed(verdict.value, evidence), evidence)

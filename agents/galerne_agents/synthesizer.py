@@ -22,6 +22,7 @@ from galerne.messages.facts import Lane, Ready
 from galerne.messages.plan import TaskKind
 from galerne.planner import answer_request, one_line
 from galerne_agents.checks import (
+    ECHO,
     Accepted,
     Evidence,
     Fault,
@@ -66,7 +67,8 @@ class SynthesizerAgent:
         verdict = _judged(ready, reply)
         if verdict.say:
             reply = await ask_longer(context, _again(request, reply, verdict.say), _ignore)
-            verdict = _better(verdict, _judged(ready, reply))
+            echoes = verdict.say in reply.message.content
+            verdict = _better(verdict, Fault(ECHO, "") if echoes else _judged(ready, reply))
         if isinstance(verdict, Fault):
             raise PermanentError(
                 f"the model's final answer could not be used ({verdict.reason}); run the job again"

@@ -17,7 +17,7 @@ from galerne.client import Client, Job
 from galerne.client.blobs import stand_ins
 from galerne.core.asks import EVERY_EFFECT
 from galerne.core.grounding import remark
-from galerne.core.view import JobView
+from galerne.core.view import JobView, unmended
 from galerne.messages.facts import Priority
 from galerne.messages.plan import Budget, TaskSpec
 from galerne.request import build, encoded, new_job_id
@@ -115,18 +115,6 @@ async def follow_to_the_end(
     return conclude(view, as_json=as_json)
 
 
-def unmended(view: JobView) -> list[str]:
-    """The planned tasks that have failed for good, and that nothing stands for."""
-    mended = {task.stands_for for task in view.tasks if task.status == "succeeded"}
-    failed = [
-        task
-        for task in view.tasks
-        if task.status == "failed" and task.kind != "answer" and not task.id.startswith("plan-")
-    ]
-    ids = {task.id for task in failed}
-    return [task.id for task in failed if task.id not in mended and task.parent not in ids]
-
-
 def conclude(view: JobView, *, as_json: bool) -> int:
     """Print the answer, or the whole view as JSON; a failure in one line on stderr."""
     if as_json:
@@ -135,7 +123,7 @@ def conclude(view: JobView, *, as_json: bool) -> int:
         answer(result_text(view))
     elif found := partial_text(view):
         answer(found)
-    if not as_json and view.status == "succeeded" and (failed := unmended(view)):
+    if not as_json and view.status == "succeeded" and (failed := unmended(view.tasks)):
         names = one_line(", ".join(failed), 200)
         note(f"the answer does without what failed: {names} (`galerne show {view.id}` says why)")
     if not as_json and view.unsupported:

@@ -1,7 +1,7 @@
 """A job as people look at it: what `show` prints and the live tree draws."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -126,6 +126,18 @@ def view(state: JobState, job: str, tenant: str, now: float) -> JobView:
         error=ended.error if ended else None,
         unsupported=ended.unsupported if ended else (),
     )
+
+
+def unmended(tasks: Sequence[TaskView]) -> tuple[TaskId, ...]:
+    """The planned tasks that have failed for good, and that nothing stands for."""
+    mended = {task.stands_for for task in tasks if task.status == "succeeded"}
+    failed = [
+        task
+        for task in tasks
+        if task.status == "failed" and task.kind != "answer" and not task.id.startswith("plan-")
+    ]
+    ids = {task.id for task in failed}
+    return tuple(task.id for task in failed if task.id not in mended and task.parent not in ids)
 
 
 def _tasks(state: JobState) -> list[tuple[TaskId, TaskSpec]]:

@@ -6,11 +6,12 @@ import msgspec
 
 from galerne.core.failure import failure
 from galerne.core.state import JobState
-from galerne.core.view import JobView, TaskView, view
+from galerne.core.view import JobView, TaskView, unmended, view
 from galerne.errors import JobFailedError
 from galerne.local.blobs import MemoryBlobs
 from galerne.messages.blobs import is_blob, to_blob
 from galerne.messages.facts import Ended, JobSpec, JobStatus
+from galerne.messages.ids import TaskId
 from galerne.messages.plan import Usage
 from galerne.tools import BlobFile
 
@@ -34,6 +35,11 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     def unsupported(self) -> tuple[str, ...]:
         """Numbers of the answer that no result of a tool says: the model's own word."""
         return self.view.unsupported
+
+    @property
+    def unmended(self) -> tuple[TaskId, ...]:
+        """The tasks that have failed for good: the answer does without them."""
+        return unmended(self.tasks)
 
     @property
     def cost(self) -> float:

@@ -18,6 +18,7 @@ from galerne_agents.checks import (
     HOW_MANY,
     NOT_USED,
     REPEATS,
+    REPEATS_BUT_LOOKED,
     WORDS,
     Accepted,
     Evidence,
@@ -194,7 +195,7 @@ def test_what_was_given_is_asked_back_as_it_stands() -> None:
     looked = msgspec.structs.replace(alone, calls=("a line",))
     listed = msgspec.structs.replace(alone, calls=('["a.txt"]',))
     says = [not_repeated(Accepted(["a.txt"]), one).say for one in (alone, looked, listed)]
-    assert says == ["", REPEATS.format("1"), ""]
+    assert says == ["", REPEATS_BUT_LOOKED.format("1", "a line"), ""]
 
 
 @pytest.mark.parametrize(

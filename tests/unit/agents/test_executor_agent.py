@@ -296,3 +296,15 @@ async def test_who_repeats_one_record_of_several_is_asked_back_once() -> None:
     assert world.requests[1].messages[-1] == ChatMessage("user", REPEATS.format("1"))
     world = agent_world(says('{"words":388}'), says('{"words":388}'), inputs=inputs)
     assert await run(world) == '{"words":388}'
+
+
+async def test_a_usable_answer_stays_one_whatever_comes_when_it_is_asked_back() -> None:
+    inputs = {"1": ["a"] * 17}
+    for second in ("", "I cannot count.", f"It says: {DOUBT.format('10')}"):
+        world = agent_world(says("10"), says(second), inputs=inputs)
+        assert await run(world) == Succeeded("10", ("10",))
+
+
+async def test_who_repeats_what_it_was_told_has_not_answered() -> None:
+    with pytest.raises(PermanentError, match="repeats what it was told"):
+        await run(agent_world(says(""), says(SAY_SOMETHING)))

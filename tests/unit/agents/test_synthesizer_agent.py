@@ -107,8 +107,9 @@ async def test_a_number_that_no_result_says_is_asked_back_once_and_then_marked()
 
 
 async def test_a_usable_answer_stays_one_whatever_comes_when_it_is_asked_back() -> None:
-    world = World(READY, script(says("It has 10."), says("")))
-    assert await SynthesizerAgent().run(world.attempt()) == Succeeded("It has 10.", ("10",))
+    for second in ("", f"I read: {DOUBT.format('10')}"):
+        world = World(READY, script(says("It has 10."), says(second)))
+        assert await SynthesizerAgent().run(world.attempt()) == Succeeded("It has 10.", ("10",))
 
 
 async def test_what_a_task_has_made_up_is_doubtful_in_the_answer_too() -> None:
