@@ -166,8 +166,10 @@ def test_a_setting_outside_a_section() -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("[buss]\nreplicas = 3\n", "buss"),
-        ("[bus]\nreplica = 3\n", "replica"),
+        ("[buss]\nreplicas = 3\n", "the file has no 'buss'; did you mean bus?"),
+        ("[bus]\nreplica = 3\n", "[bus] has no 'replica'; did you mean replicas?"),
+        ("[tools.web]\nenabled = true\n", "[tools.web] has no 'enabled'; it has fetch, private, "),
+        ('[tools.openapi.x]\nspec = "x"\nspeck = "y"\n', "speck"),
         ('[bus]\nreplicas = "3"\n', "bus.replicas"),
         ("[bus]\nreplicas = 1.5\n", "bus.replicas"),
         ("[bus]\nreplicas = true\n", "bus.replicas"),
@@ -179,7 +181,7 @@ def test_a_setting_outside_a_section() -> None:
         ("[executor]\ntemperature = -0.5\n", "executor.temperature"),
         ("[[bus]]\nreplicas = 3\n", "bus"),
         ("[tools.python]\nseconds = 0\n", "tools.python.seconds must be above 0, not 0"),
-        ("[tools.python]\nsecond = 1\n", "second"),
+        ("[tools.python]\nsecond = 1\n", "[tools.python] has no 'second'; did you mean seconds?"),
         ("[tools]\npython = true\n", "tools.python"),
     ],
 )

@@ -8,6 +8,7 @@ variable is the path in capitals: `GALERNE_EXECUTOR_ENDPOINT` is `endpoint` in `
 import difflib
 import math
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,6 +39,7 @@ Overrides = Mapping[str, Mapping[str, Any]]
 """Section name → field name → value, as flags give them."""
 
 _ALIASES = {"GALERNE_SERVER": ("bus", "server")}
+_UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`(?: - at `\$((?:\.\w+)*)`)?")
 _MAY_BE_ZERO = frozenset({"temperature", "input_price", "output_price"})
 _NOT_SETTINGS = frozenset({"GALERNE_CONFIG", "GALERNE_FAULT"})
 
@@ -176,7 +178,7 @@ def _convert(tables: Overrides, source: str, *, strict: bool) -> Settings:
     try:
         settings = msgspec.convert(filled, Settings, strict=strict)
     except msgspec.ValidationError as error:
-        raise InvalidSettingsError(f"{source}: {error}") from error
+        raise InvalidSettingsError(f"{source}: {_unknown_field(str(error)) or error}") from error
     _check_ranges(settings, source)
     _check_limits(settings.tenants, source)
     for name, rung in settings.models.rungs.items():
@@ -190,6 +192,23 @@ def _convert(tables: Overrides, source: str, *, strict: bool) -> Settings:
     except InvalidSettingsError as error:
         raise InvalidSettingsError(f"{source}: worker.retry_*: {error}") from error
     return settings
+
+
+def _unknown_field(error: str) -> str:
+    """What a table without that field has instead; empty for an error of another kind."""
+    found = _UNKNOWN.fullmatch(error)
+    if found is None:
+        return ""
+    place: Any = Settings()
+    for step in (found[2] or "").split(".")[1:]:
+        place = getattr(place, step, None)
+    if not isinstance(place, msgspec.Struct):
+        return ""
+    known = place.__struct_fields__
+    near = difflib.get_close_matches(found[1], known, n=1)
+    advice = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
+    where = f"[{found[2][1:]}]" if found[2] else "the file"
+    return f"{where} has no {found[1]!r}; {advice}"
 
 
 def _check_ranges(settings: Settings, source: str) -> None:
