@@ -92,8 +92,8 @@ def deadline_of(deadline: float | None, timeout: float | None, now: float) -> fl
         return deadline
     if deadline is not None:
         raise InvalidInputError("deadline and timeout say the same in two ways: give one of them")
-    if not timeout > 0:
-        raise InvalidInputError(f"timeout is {timeout}: give seconds above 0")
+    if not (timeout > 0 and math.isfinite(timeout)):
+        raise InvalidInputError(f"timeout is {timeout}: give seconds above 0, or none")
     return now + timeout
 
 

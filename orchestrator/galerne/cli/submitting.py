@@ -65,7 +65,9 @@ async def submit(client: Client, order: Order) -> Job:
     named = {*(order.tools or ()), *order.approve, *_in_plan(order)} - {EVERY_EFFECT}
     served = await client.tools() if named else {}
     if missing := sorted(named - served.keys()):
-        there = f"there are {', '.join(served)}" if served else "there is no tool worker"
+        there = one_line(
+            f"there are {', '.join(served)}" if served else "there is no tool worker", 300
+        )
         note(f"no tool worker serves {', '.join(missing)} now; {there}")
     return job
 

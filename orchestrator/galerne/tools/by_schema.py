@@ -18,7 +18,7 @@ from galerne.errors import InvalidInputError
 from galerne.messages.blobs import Blob, is_blob, to_blob
 from galerne.messages.tools import Effect, ToolSpec
 from galerne.tools.context import NO_BLOBS, BlobStore, ToolContext
-from galerne.tools.contract import AnyTool, Leave, Tool, announced, check_effect, is_async
+from galerne.tools.contract import AnyTool, Leave, Tool, announced, check_promise, is_async
 from galerne.tools.schema import Schema, signature_line
 
 OfArguments = Callable[[dict[str, Any], ToolContext], Any]
@@ -92,7 +92,7 @@ def schema_tool(
     """
     check_given_name(name)
     repeating: Effect = effect or "once"
-    check_effect(call, name, repeating, timeout)
+    check_promise(call, name, repeating, timeout, version)
     schema = _usable(name, parameters)
     spec = ToolSpec(
         name=name,

@@ -134,7 +134,7 @@ def tool(
         tool_name = getattr(function, "__name__", "") if name is None else name
         meant: Effect = "pure" if effect is None else effect
         _check_name(tool_name)
-        check_effect(function, tool_name, meant, timeout)
+        check_promise(function, tool_name, meant, timeout, version)
         _check_concurrency(tool_name, concurrency)
         description, described = read_docstring(function.__doc__)
         parameters = read_parameters(function, tool_name, described)
@@ -166,8 +166,8 @@ def _stated(effect: Effect | None, description: str) -> frozenset[str]:
     return frozenset(name for name, is_said in said.items() if is_said)
 
 
-def _check_concurrency(name: str, concurrency: int | None) -> None:
-    if concurrency is not None and concurrency < 1:
+def _check_concurrency(name: str, concurrency: object) -> None:
+    if concurrency is not None and (not isinstance(concurrency, int) or concurrency < 1):
         raise InvalidInputError(f"tool {name}: concurrency must be at least 1, not {concurrency}")
 
 
@@ -193,12 +193,16 @@ def _check_name(name: str) -> None:
         )
 
 
-def check_effect(function: Callable[..., Any], name: str, effect: str, timeout: float) -> None:
+def check_promise(
+    function: Callable[..., Any], name: str, effect: str, timeout: object, version: object
+) -> None:
     """Raises InvalidInputError for what no tool can be, however its parameters are given."""
     if effect not in get_args(Effect):
         known = ", ".join(get_args(Effect))
         raise InvalidInputError(f"tool {name}: effect {effect!r} is not one of {known}")
-    if not (timeout > 0 and math.isfinite(timeout)):
+    if not (isinstance(timeout, int | float) and timeout > 0 and math.isfinite(timeout)):
         raise InvalidInputError(f"tool {name}: timeout must be seconds above 0, not {timeout}")
+    if not isinstance(version, str) or not version:
+        raise InvalidInputError(f"tool {name}: version must be a text such as '1', not {version!r}")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise InvalidInputError(f"tool {name}: it yields; a tool returns its whole result at once")

@@ -1,6 +1,7 @@
 """Flags that limit a job, what they become, and how a job's use of them is shown."""
 
 import argparse
+import math
 import time
 from typing import Any
 
@@ -73,6 +74,9 @@ def test_a_timeout_is_a_deadline_from_now_on() -> None:
     assert deadline_of(None, 10.0, 5.0) == 15.0
     with pytest.raises(InvalidInputError, match="one of them"):
         deadline_of(7.0, 10.0, 5.0)
+    for timeout in (0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(InvalidInputError, match="give seconds above 0"):
+            deadline_of(None, timeout, 5.0)
     with pytest.raises(InvalidInputError, match="above 0"):
         deadline_of(None, 0.0, 5.0)
 
