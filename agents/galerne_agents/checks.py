@@ -17,7 +17,7 @@ what is to be checked.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -56,6 +56,8 @@ REPEATS_BUT_LOOKED: Final = (
     " and answer in a sentence."
 )
 ECHO: Final = "the model repeats what it was told"
+ECHOED: Final = 60
+"""Characters of what it was told by which that is known."""
 SAID: Final = 300
 """Characters of what the last call has said."""
 HOW_MANY: Final = (
@@ -190,6 +192,12 @@ def with_its_number(answer: Accepted, goal: str) -> Accepted:
     if answer.say or not asks or _NUMBER.search(answer.value):
         return answer
     return Accepted(answer.value, answer.unsupported, say=HOW_MANY)
+
+
+def echoes(text: str, told: Iterable[str]) -> bool:
+    """Whether an answer is made of what its model was told about an earlier one."""
+    flat = one_line(text, WORDS)
+    return any(one_line(one, ECHOED) in flat for one in (say[:ECHOED] for say in told))
 
 
 def _opened(value: Any) -> Any:

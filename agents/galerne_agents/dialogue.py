@@ -55,6 +55,7 @@ from galerne_agents.checks import (
     Accepted,
     Evidence,
     Fault,
+    echoes,
     judged,
     not_repeated,
     weighed,
@@ -171,7 +172,7 @@ class Dialogue:
         words = (ready.goal, ready.task.instruction)
         evidence = Evidence(self._failed, ready.inputs, calls, words)
         verdict = judged(ready.task, reply, evidence)
-        if any(one in reply.message.content for one in self._told):
+        if echoes(reply.message.content, self._told):
             verdict = Fault(ECHO, "")
         if isinstance(verdict, Fault):
             return verdict

@@ -26,6 +26,7 @@ from galerne_agents.checks import (
     Accepted,
     Evidence,
     Fault,
+    echoes,
     judged,
     weighed,
     with_its_number,
@@ -67,8 +68,8 @@ class SynthesizerAgent:
         verdict = _judged(ready, reply)
         if verdict.say:
             reply = await ask_longer(context, _again(request, reply, verdict.say), _ignore)
-            echoes = verdict.say in reply.message.content
-            verdict = _better(verdict, Fault(ECHO, "") if echoes else _judged(ready, reply))
+            is_echo = echoes(reply.message.content, [verdict.say])
+            verdict = _better(verdict, Fault(ECHO, "") if is_echo else _judged(ready, reply))
         if isinstance(verdict, Fault):
             raise PermanentError(
                 f"the model's final answer could not be used ({verdict.reason}); run the job again"

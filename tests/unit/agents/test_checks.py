@@ -23,6 +23,7 @@ from galerne_agents.checks import (
     Accepted,
     Evidence,
     Fault,
+    echoes,
     judged,
     not_repeated,
     typed,
@@ -213,3 +214,11 @@ def test_what_was_given_is_asked_back_as_it_stands() -> None:
 def test_who_is_asked_how_many_says_a_number(goal: str, text: str, asks: bool) -> None:
     assert with_its_number(Accepted(text), goal).say == (HOW_MANY if asks else "")
     assert with_its_number(Accepted({"no": "text"}), goal).say == ""
+
+
+def test_an_answer_of_what_was_told_is_known_by_its_beginning() -> None:
+    told = REPEATS_BUT_LOOKED.format("1", "# a line")
+    assert echoes(f'The first line is "{told}"', [told])
+    assert echoes(told.replace("\n", " "), [DOUBT.format("7"), told])
+    assert not echoes("The first line is # a line", [told])
+    assert not echoes("", [])
