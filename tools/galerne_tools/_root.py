@@ -20,6 +20,7 @@ from typing import BinaryIO, NamedTuple
 
 from anyio import NoEventLoopError, from_thread
 
+from galerne.core.one_line import one_line
 from galerne.errors import InvalidSettingsError, ToolError
 
 MAX_DEPTH = 64
@@ -27,6 +28,8 @@ MAX_DEPTH = 64
 
 _SKIPPED = frozenset({"node_modules", "__pycache__"})
 _HEAD = 8192
+_NAMED = 120
+"""Characters of a path that an error repeats."""
 _MAX_PATH = 4096
 _NEAR_NAMES = 2000
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -68,7 +71,7 @@ class Root:
             *above, name = self._resolve(parts) or (".",)
             folder = self._open_folder(tuple(above))
             try:
-                file = _open_regular(name, folder, _shown(parts))
+                file = _open_regular(name, folder, _named(parts))
             finally:
                 os.close(folder)
             with file:
@@ -85,9 +88,9 @@ class Root:
         with self._explained(parts, "written"):
             *above, name = resolved = self._resolve(parts) or (".",)
             if kept.intersection(part.lower() for part in resolved):
-                raise ToolError(f"{_shown(parts)} may not be written: it is kept as it is")
+                raise ToolError(f"{_named(parts)} may not be written: it is kept as it is")
             if name == "." or path.endswith("/"):
-                raise ToolError(f"{_shown(parts)} is a folder; give the path of a file")
+                raise ToolError(f"{_named(parts)} is a folder; give the path of a file")
             folder = self._open_folder(tuple(above), make=True)
             try:
                 yield folder, name
@@ -140,7 +143,7 @@ class Root:
             real = os.path.realpath(Path(self._folder, *parts))
             return PurePath(real).relative_to(self._folder).parts
         except ValueError as error:
-            raise ToolError(f"{_shown(parts)} leads out of the root folder") from error
+            raise ToolError(f"{_named(parts)} leads out of the root folder") from error
 
     def _open_folder(self, parts: Parts, *, make: bool = False) -> int:
         """A descriptor of the folder, reached without following any link."""
@@ -164,10 +167,10 @@ class Root:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ToolError(self._missing(parts)) from error
         except PermissionError as error:
-            raise ToolError(f"{_shown(parts)} may not be {what}: permission denied") from error
+            raise ToolError(f"{_named(parts)} may not be {what}: permission denied") from error
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise ToolError(f"{_shown(parts)} cannot be {what}: {reason}") from error
+            raise ToolError(f"{_named(parts)} cannot be {what}: {reason}") from error
 
     def _missing(self, parts: Parts) -> str:
         """What exists nearby: like-named things in the deepest folder of the path that exists."""
@@ -181,8 +184,8 @@ class Root:
                 place = _prefix(parts[:depth])
                 near = [clean(f"{place}{name}") for name in _nearest(parts[depth], names)]
                 hint = f"; there is {', '.join(near)}" if near else "; that folder is empty"
-                return f"there is no {_shown(parts)}{hint}"
-        return f"there is no {_shown(parts)}"
+                return f"there is no {_named(parts)}{hint}"
+        return f"there is no {_named(parts)}"
 
 
 def check_wanted() -> None:
@@ -224,6 +227,13 @@ def _is_possible(path: str) -> bool:
 
 def _shown(parts: Parts) -> str:
     return clean("/".join(parts)) or "."
+
+
+def _named(parts: Parts) -> str:
+    """For an error: models give the content of a file for its path, and nobody wants to read it."""
+    path = _shown(parts)
+    short = one_line(path, _NAMED)
+    return path if short == path else f"{short!r} ({len(path)} characters, and no path of a file)"
 
 
 def _prefix(parts: Parts) -> str:

@@ -227,3 +227,15 @@ async def test_a_thread_learns_that_its_call_was_given_up() -> None:
         await begun.wait()
         group.cancel_scope.cancel()
     check_wanted()  # outside of a call it does nothing
+
+
+def test_the_content_of_a_file_in_the_place_of_its_path_is_not_repeated(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    text = "# A title\n\nA long first line of the file.\n" * 20
+    with pytest.raises(ToolError) as caught, Root(str(tmp_path)).open(text):
+        pass
+    said = str(caught.value)
+    assert said.startswith("'# A title A long first line of the file.")
+    assert f"({len(text)} characters, and no path of a file)" in said
+    assert "\n" not in said
+    assert len(said) < 300
