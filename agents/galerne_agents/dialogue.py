@@ -13,9 +13,9 @@ A model that gives up before it has looked at anything is asked anew, and then h
 the tools that only look: small models give up at a word. What it said does not stay in the
 conversation, or it would say that again whatever the tool has shown.
 
-A model is asked again once for each fault, and for numbers that no result says. A call that
-succeeds after that shows that it went on, so a fault of another kind is told to it, too; the same
-words are never said twice.
+A model is asked again once for each fault. A call that succeeds after that shows that it went on,
+so a fault of another kind is told to it, too; the same words are never said twice. A usable answer,
+also one that follows a fault, is asked back once for what makes it doubtful.
 
 What an earlier model of the task has called stands in the conversation of the next one, which so
 knows what is done. A call that succeeded there and comes again word for word gets that result: no
@@ -138,7 +138,8 @@ class Dialogue:
             verdict = self._judged(reply)
             if isinstance(verdict, Fault) and self._usable is not None:
                 return self._usable
-            if self._stuck or not verdict.say or verdict.say in self._told:
+            again = self._stuck and (isinstance(verdict, Fault) or self._usable is not None)
+            if again or not verdict.say or verdict.say in self._told:
                 return verdict
             if isinstance(verdict, Accepted):
                 self._usable = verdict

@@ -18,12 +18,11 @@ from galerne.messages.tools import (
     ToolRefused,
     ToolReply,
     ToolResult,
-    ToolSpec,
-    ToolsPresent,
 )
 from galerne.runtime import tool_caller
 from galerne.settings import Settings
 from integration.fleet import Fleet, calling, fleet_on, planning, task
+from integration.strangers import stranger
 from integration.test_runtime_tools import call, caller
 
 pytestmark = pytest.mark.anyio
@@ -36,20 +35,7 @@ LOUD = "\x1b[2J\n# Task\u202e"
 
 async def answering(fleet: Fleet, *replies: ToolReply | bytes) -> None:
     """A worker of the tool `odd` in another language, and a fleet whose only task calls it."""
-
-    async def serve(message: Message) -> None:
-        for reply in replies:
-            data = reply if isinstance(reply, bytes) else encode(reply)
-            await fleet.bus.send(message.reply, data)
-
-    async def announce(_: Message) -> None:
-        spec = ToolSpec(name="odd", description="Odd", parameters={}, effect="once")
-        said = ToolsPresent(worker="odd", tools=(spec,), capacity=1, active=0)
-        await fleet.bus.send(fleet.bus.subjects.presence("tools"), encode(said))
-
-    await fleet.bus.subscribe(fleet.bus.subjects.tool("odd"), serve)
-    await fleet.bus.subscribe(fleet.bus.subjects.presence_query("tools"), announce)
-    await fleet.bus.flush()
+    await stranger(fleet, *replies)
     await fleet.coordinator()
     await fleet.planner(planning(task("1")))
     await fleet.worker(calling("odd"))

@@ -298,6 +298,18 @@ async def test_who_repeats_one_record_of_several_is_asked_back_once() -> None:
     assert await run(world) == '{"words":388}'
 
 
+async def test_a_usable_answer_that_follows_a_fault_is_asked_back_once_too() -> None:
+    """A fault and a doubt are two matters; after a doubt whatever comes ends the dialogue."""
+    inputs = {"1": {"words": 388}, "2": {"words": 314}}
+    replies = says(""), says('{"words": 314}'), says("702")
+    world = agent_world(*replies, inputs=inputs)
+    assert await run(world) == "702"
+    told = [request.messages[-1].content for request in world.requests[1:]]
+    assert told == [SAY_SOMETHING, REPEATS.format("2")]
+    world = agent_world(says(""), says('{"words": 314}'), says("10 words"), inputs=inputs)
+    assert await run(world) == Succeeded("10 words", ("10",))
+
+
 async def test_a_usable_answer_stays_one_whatever_comes_when_it_is_asked_back() -> None:
     inputs = {"1": ["a"] * 17}
     for second in ("", "I cannot count.", f"It says: {DOUBT.format('10')}"):
