@@ -4,8 +4,8 @@
     records/   copies of this project's decision records, some hundred words each
 
 What is right is worked out here from the texts, in plain Python, and an answer is right when it
-says each fact: a number whole and by itself, a name as a word. Where two files are compared, the
-other one must not be named before the right one.
+says each fact: a number whole and by itself, a name as a word, and none in a sentence that denies
+it. Where two files are compared, the other one must not be named before the right one.
 """
 
 import re
@@ -20,6 +20,8 @@ PLACES = ("Lisbon", "Bergen", "Gdansk", "Cadiz", "Split", "Tallinn", "Bari", "Na
 SHIPS = ("kestrel", "heron", "osprey", "petrel", "gannet", "plover")
 FILLER = ("wind", "rope", "tide", "mast", "anchor", "sail", "reef", "harbour", "deck", "chart")
 RECORDS = Path(__file__).parents[1] / "docs" / "adr"
+_FACT = "\0"
+_NOT = re.compile(r"\b(?:not|never|no|none|neither|nor|cannot)\b|n't\b", re.IGNORECASE)
 _WORD = re.compile(r"(?<![\w/-])[a-z]{7,}(?![\w/-])")
 
 
@@ -36,7 +38,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     other: str | None = None
 
     def is_right(self, answer: str) -> bool:
-        if not all(says(answer, fact) for fact in self.facts):
+        if not all(says(answer, fact) and not denies(answer, fact) for fact in self.facts):
             return False
         if self.other is None or not says(answer, self.other):
             return True
@@ -75,6 +77,12 @@ def says(text: str, fact: str) -> bool:
     plain = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
     tail = r"(?:\.0+)?(?!\w|\.\d)" if fact.isdecimal() else r"(?!\w)"
     return re.search(rf"(?<![\w.-]){re.escape(fact)}{tail}", plain) is not None
+
+
+def denies(text: str, fact: str) -> bool:
+    """Whether the sentence that has the fact says "not" outside of it."""
+    sentences = re.split(r"(?<=[.!?])\s+", text.replace(fact, _FACT))
+    return any(_FACT in one and _NOT.search(one) for one in sentences)
 
 
 def write_ships(folder: Path, chance: Random) -> list[Ship]:
