@@ -48,7 +48,7 @@ bench-tools: $(VENV)/.run-installed ## tool calls beside plain NATS requests, tw
 bench-models: $(VENV)/.bench-installed ## what a model's answer costs beside httpx and openai, some minutes
 	$(BIN)/python -m bench.models $(ARGS)
 
-bench-real: $(VENV)/.dev-installed ## a real small model over 20 goals, some 20 minutes (fetches 1.1 GB once; or: ARGS="--endpoint URL --model NAME")
+bench-real: $(VENV)/.dev-installed ## a real small model over 20 goals, some 10 minutes (fetches 1.1 GB once; or: ARGS="--endpoint URL --model NAME")
 	$(BIN)/python -m bench.real_model --weights ~/.cache/galerne-bench $(ARGS)
 
 chaos: $(VENV)/.dev-installed ## kill every process at every boundary, half an hour (or: ARGS="matrix")

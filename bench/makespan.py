@@ -7,12 +7,12 @@
 A planner speaks a line every 0.2 s, 1.2 s for the six tasks of the first plan; an executor's call
 takes 0.3 s and a tool 0.1 s. Two plans have the shapes of LLMCompiler's examples, with slower tools
 (`streamed.py`). The fleet is a nats-server, a coordinator, a planner, two executors and one tool
-process, each with the settings of a user. The *critical path* is worked out from when each line was
-really sent: a task can begin when its line is there and its needs are done, and takes its model's
-or tool's time. The *makespan* of a job is the time from its planner's request to the outcome of its
-last task in the log. *All of them* counts from the submission of all jobs to the last outcome of
-any, over the critical path of one: with it come admission, the plan's own queue and claim, and what
-two cores can do at a time.
+process, each with the settings of a user but for the numbers at once (`makespan_member.py`). The
+*critical path* is worked out from when each line was really sent: a task can begin when its line is
+there and its needs are done, and takes its model's or tool's time. The *makespan* of a job is the
+time from its planner's request to the outcome of its last task in the log. *All of them* counts
+from the submission of all jobs to the last outcome of any, over the critical path of one: with it
+come admission, the plan's own queue and claim, and what two cores can do at a time.
 
 *Early start* is the time from the moment that the line of a task is sent whose needs are done by
 then, to the arrival of its request at the executors' model server: while the planner still speaks.
@@ -21,10 +21,12 @@ Beside it, the same tasks one after the other, as a loop of single steps does th
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from typing import NamedTuple
@@ -38,6 +40,7 @@ from bench.streamed import MOVIE, PARALLELQA, PLANS, STREAMED, StreamedPlan
 
 from galerne.bus.connection import Bus, Message, connect
 from galerne.bus.server import NatsServer
+from galerne.cli.runner import run_command
 from galerne.core.written import given_tasks
 from galerne.messages.codec import encode
 from galerne.messages.ids import DEFAULT_TENANT
@@ -160,7 +163,7 @@ async def fleet(folder: Path, models: str) -> AsyncGenerator[Bus]:
         yield await stack.enter_async_context(connect(BusSettings(server=nats.url), "client"))
 
 
-async def run(rounds: int, cases: Sequence[Case]) -> None:
+async def run(rounds: int, cases: Sequence[Case]) -> int:
     with tempfile.TemporaryDirectory(prefix="bench-makespan-") as folder:
         spoken = {name: plan.tasks for name, plan in PLANS.items()}
         async with paced(spoken) as server, fleet(Path(folder), server.url) as bus:
@@ -173,6 +176,7 @@ async def run(rounds: int, cases: Sequence[Case]) -> None:
                 for case in cases:
                     found[case].append(await one_round(bus, seen, server, case, number))
     report(found)
+    return 0
 
 
 def report(found: dict[Case, list[Round]]) -> None:
@@ -191,7 +195,7 @@ def report(found: dict[Case, list[Round]]) -> None:
             say(f"{case.jobs:>6}  median {median(early):.1f}, 95 of 100 within {late:.1f}")
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.makespan")
     parser.add_argument("--quick", action="store_true", help="one round of 1 and 4 jobs")
     parser.add_argument("--rounds", type=int, default=5)
@@ -199,8 +203,9 @@ def main() -> None:
     few = [Case(plan, jobs) for plan in PLANS.values() for jobs in (1, 4)]
     all_cases = [Case(STREAMED, 1), Case(STREAMED, 16), Case(STREAMED, 64)]
     all_cases += [Case(plan, jobs) for plan in (MOVIE, PARALLELQA) for jobs in (1, 16)]
-    anyio.run(run, 1 if flags.quick else flags.rounds, few if flags.quick else all_cases)
+    rounds, cases = (1, few) if flags.quick else (flags.rounds, all_cases)
+    return run_command(partial(run, rounds, cases))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

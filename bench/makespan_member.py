@@ -1,7 +1,9 @@
 """One process of the fleet whose makespan is measured: `ROLE SERVER SPOOL MODELS`.
 
-Everything is what a user's fleet has, settings included, but for the number of tasks at once: with
-64 jobs of six tasks it is the pace of models and tools that is to limit them, and not the places.
+Everything is what a user's fleet has, settings included, but for the number of tasks and of model
+calls at once: with 64 jobs of six tasks it is the pace of models and tools that is to limit them,
+and not the places. Without that number the two roles share the 64 calls at once that a fleet begins
+with at an endpoint of which nothing is known.
 """
 
 import sys
@@ -34,7 +36,7 @@ async def pause(name: str, seconds: float) -> str:
 
 
 def settings_of(server: str, spool: str, models: str) -> Settings:
-    role = RoleSettings(endpoint=models, model="paced", backend="openai")
+    role = RoleSettings(endpoint=models, model="paced", backend="openai", concurrency=PLACES)
     return Settings(
         bus=BusSettings(server=server),
         planner=role,

@@ -109,6 +109,7 @@ class Job:
         """Wait for the job and give its result: for a goal in words, the answer's text.
 
         What is too large for a message comes as a `BlobFile`: `save_to`, `open` or `read` it.
+        Numbers in it that no tool has said are named in `(await job.wait()).unsupported`.
         Raises JobFailedError where it failed, was cancelled or ran out of its budget or its time,
         NotFoundError.
         """
