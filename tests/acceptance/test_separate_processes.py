@@ -11,7 +11,7 @@ from acceptance.fleet import Fleet, fleet
 from galerne import Client, JobFailedError
 from galerne.bus.connection import connect
 from galerne.bus.log import FactLog
-from galerne.runtime.spool import read_spool
+from galerne.runtime.spools import read_spool
 from galerne.settings import BusSettings
 
 pytestmark = pytest.mark.anyio

@@ -920,6 +920,15 @@ SO_FAR = {
         lambda data: msgspec.json.decode(data, type=plan.TaskSoFar),
         lambda _: None,
     ),
+    "task_so_far-replaced": Expected(
+        plan.TaskSoFar(
+            task=_task("3--r2", replaces=TaskId("3")),
+            standing="waiting",
+            stands_for=(TaskId("3"),),
+        ),
+        lambda data: msgspec.json.decode(data, type=plan.TaskSoFar),
+        lambda _: None,
+    ),
     "task_so_far-succeeded": Expected(
         plan.TaskSoFar(task=_task("1", instruction="Count"), standing="succeeded", result=7),
         lambda data: msgspec.json.decode(data, type=plan.TaskSoFar),

@@ -25,7 +25,8 @@ from galerne.messages.codec import decode_tool_reply, encode
 from galerne.messages.plan import Succeeded
 from galerne.messages.tools import CallTool, ToolResult
 from galerne.runtime import roles, tool_journal
-from galerne.runtime.spool import Spool, Spooled, spool_folder
+from galerne.runtime.spool import Spool
+from galerne.runtime.spools import Spooled, spool_folder
 from galerne.runtime.tool_caller import ToolCaller
 from galerne.settings import Settings
 from galerne.tools import AnyTool, tool
@@ -294,6 +295,54 @@ async def test_a_takeover_goes_on_after_the_replayed_step(
         assert (await fleet.done("job", "1")).outcome == Succeeded("reply to one")
         assert asked == ["first"]
         assert heir.keys == ["job.1.2"]
+
+
+async def test_whoever_takes_over_looks_into_the_spools_of_its_host(
+    server: NatsServer, settings: Settings, tmp_path: Path
+) -> None:
+    """No process has started since that replays the folder: its peers were alive already."""
+
+    async def answer(_: Any) -> str:
+        await server.kill()
+        return "dearly paid"
+
+    heir = ScriptedModel()
+    spooling = _with_spool(settings, tmp_path / "one host")
+    async with fleet_on(settings) as fleet:
+        worker = await fleet.worker(echoing, ScriptedModel(answer), settings=spooling)
+        await fleet.put("job", ready("1"))
+        await eventually(lambda: bool(worker.spool and worker.spool._open), "it is in the spool")
+        await worker.kill()
+        await server.start()
+        await eventually(lambda: fleet.bus.connected, "we are connected again")
+        await fleet.worker(echoing, heir, settings=spooling)
+        assert (await fleet.done("job", "1")).outcome == Succeeded("dearly paid")
+        assert heir.keys == []
+
+
+async def test_an_effect_whose_worker_died_is_looked_for_in_the_spools_of_its_host(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nobody is asked whether it happened, and an idempotent one is not repeated."""
+    monkeypatch.setattr(tool_journal, "LAST_WRITE", 0.05)
+    done = anyio.Event()
+    spooling = _with_spool(settings, tmp_path / "one host")
+    async with fleet_on(settings) as fleet:
+        call = CallTool(
+            tool="pay", key="job.1.1", tenant="default", arguments={}, deadline=time.time() + 60
+        )
+        async with held_back(monkeypatch) as (waiting, _):
+            host = await fleet.tools(paying(done), settings=spooling)
+            await fleet.bus.send(fleet.bus.subjects.tool("pay"), encode(call))
+            with anyio.fail_after(20):
+                await waiting.wait()
+            await host.kill()
+        assert done.is_set()
+        again = anyio.Event()
+        await fleet.tools(paying(again), settings=spooling)
+        caller = ToolCaller(fleet.bus, settings.tools.heartbeat, time.time)
+        assert await caller.call(call) == ToolResult(value="paid", content="paid")
+        assert not again.is_set()
 
 
 async def test_whoever_leads_a_sync_and_is_cancelled_still_does_it(

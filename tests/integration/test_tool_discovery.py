@@ -327,6 +327,20 @@ async def test_a_task_that_may_use_any_tool_waits_for_the_only_worker_to_restart
         assert (await fleet.end("job")).result == {"1": ["ping"]}
 
 
+async def test_the_loss_of_all_tools_is_known_though_nobody_asked_while_there_were_some(
+    settings: Settings,
+) -> None:
+    """A planner that sat idle must not plan as if there had never been any."""
+    present = ToolsPresent(worker="one", tools=(ping.spec,), capacity=1, active=0)
+    async with fleet_on(settings) as fleet:
+        directory = ToolDirectory(fleet.bus)
+        await directory._hear(encode(present))
+        await directory._hear(encode(msgspec.structs.replace(present, leaving=True)))
+        assert directory.lost_all()
+        stranger = ToolDirectory(fleet.bus)
+        assert not stranger.lost_all()
+
+
 async def test_a_client_is_told_of_the_newest_versions_and_of_the_workers(
     server: NatsServer, settings: Settings
 ) -> None:

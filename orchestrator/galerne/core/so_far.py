@@ -1,5 +1,6 @@
 """The plan as whoever revises it sees it: each task with its standing, and short results."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +20,10 @@ def so_far(state: JobState, limit: int) -> list[Any]:
     """As plain JSON values (`TaskSoFar`), together about `limit` characters of results."""
     tasks = _told(state)
     share = min(MOST, limit // max(1, len(tasks)))
-    return [msgspec.to_builtins(_one(state, task, share)) for task in tasks]
+    earlier: dict[TaskId, list[TaskId]] = {}
+    for old in state.replaced:
+        earlier.setdefault(state.stands_for(old), []).append(old)
+    return [msgspec.to_builtins(_one(state, task, share, earlier.get(task, ()))) for task in tasks]
 
 
 def _told(state: JobState) -> list[TaskId]:
@@ -29,7 +33,7 @@ def _told(state: JobState) -> list[TaskId]:
     return [task for task in (*planned, *failed[:MOST_PARTS]) if not state.is_gone(task)]
 
 
-def _one(state: JobState, task: TaskId, share: int) -> TaskSoFar:
+def _one(state: JobState, task: TaskId, share: int, earlier: Sequence[TaskId]) -> TaskSoFar:
     spec = state.spec(task)
     assert spec is not None
     failure = state.failure(task)
@@ -39,6 +43,7 @@ def _one(state: JobState, task: TaskId, share: int) -> TaskSoFar:
         standing=_standing(state, task),
         result=shorten(state.value(task), share) if succeeded else None,
         error=shorten(failure.message, share) if failure else None,
+        stands_for=tuple(earlier),
     )
 
 

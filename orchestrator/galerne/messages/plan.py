@@ -55,13 +55,15 @@ Standing = Literal["succeeded", "failed", "running", "waiting"]
 class TaskSoFar(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A task as whoever plans anew sees it, with its result or error shortened.
 
-    The `ready` fact of a revision holds these in `inputs["plan"]`, in plan order.
+    The `ready` fact of a revision holds these in `inputs["plan"]`, in plan order. `stands_for` are
+    the tasks that earlier revisions have replaced by it: by their ids, too, it may be needed.
     """
 
     task: TaskSpec
     standing: Standing
     result: Any = None
     error: str | None = None
+    stands_for: tuple[TaskId, ...] = ()
 
 
 class Budget(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

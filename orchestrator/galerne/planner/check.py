@@ -243,5 +243,5 @@ def _check_free(task: TaskSpec, ground: Ground) -> None:
         if task.id in ground.done:
             raise RefusedError(f"task {task.id!r} is done, its result stands: use a new id")
         raise RefusedError(f"id {task.id!r} names another task already: use a new id")
-    if len(ground.before) >= MAX_TASKS:
+    if len({task.id for task in ground.before.values()}) >= MAX_TASKS:
         raise RefusedError(f"a plan has at most {MAX_TASKS} tasks")

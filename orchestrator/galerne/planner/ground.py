@@ -43,9 +43,11 @@ class Ground(msgspec.Struct, frozen=True):
         waiting, seen = [(need, need) for need in task.needs], set[TaskId]()
         while waiting:
             one, by = waiting.pop()
+            known = self.taken.get(one)
+            one = known.id if known is not None else one  # it may have had another id before
             if one in (task.replaces, task.id):
                 return by
-            spec = self.standing_for(one) or self.taken.get(one)
+            spec = self.standing_for(one) or known
             if spec is not None and one not in seen:
                 seen.add(one)
                 waiting.extend((need, one) for need in spec.needs)

@@ -2,12 +2,13 @@
 
 a task under the id of one that has not succeeded   stands for that one, as `<id>--r<revision>`
 the same task again                                 one that has not failed simply stays
+an id that an earlier revision has replaced         means what stands in its place now
 {"drop": ["4", "5"]}                                the plan goes on without them
 {"give_up": "why"}                                  nothing can be mended: the job fails
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -18,6 +19,7 @@ from galerne.planner.objects import JsonObject
 WORDS: Final = ("drop", "give_up")
 LONGEST: Final = 500
 """Characters of a reason to give up."""
+T = TypeVar("T")
 
 
 class Revision:
@@ -25,6 +27,7 @@ class Revision:
 
     def __init__(self, so_far: Sequence[TaskSoFar], number: int) -> None:
         self._so_far = {one.task.id: one for one in so_far}
+        self._now = {old: one.task.id for one in so_far for old in one.stands_for}
         self._number = number
         self.dropped: dict[TaskId, None] = {}
         self.gave_up: str | None = None
@@ -36,7 +39,7 @@ class Revision:
 
     @property
     def tasks(self) -> Mapping[TaskId, TaskSpec]:
-        return {task: one.task for task, one in self._so_far.items()}
+        return self._by_any_id({task: one.task for task, one in self._so_far.items()})
 
     @property
     def failed(self) -> tuple[TaskSpec, ...]:
@@ -50,7 +53,8 @@ class Revision:
 
     @property
     def done(self) -> frozenset[TaskId]:
-        return frozenset(task for task, one in self._so_far.items() if one.standing == "succeeded")
+        done = {task: None for task, one in self._so_far.items() if one.standing == "succeeded"}
+        return frozenset(self._by_any_id(done))
 
     def without(self, read: Mapping[TaskId, TaskSpec]) -> tuple[TaskId, ...]:
         """What is dropped, and not replaced all the same."""
@@ -60,22 +64,28 @@ class Revision:
     def unusable(self) -> dict[TaskId, str]:
         """Why tasks that there are cannot be needed as they stand."""
         failed = {task.id: "which has failed: replace it first" for task in self.failed}
-        return {**failed, **dict.fromkeys(self.dropped, "which is dropped: do without it")}
+        dropped = dict.fromkeys(self.dropped, "which is dropped: do without it")
+        return self._by_any_id({**failed, **dropped})
 
     def usable(self, read: Mapping[TaskId, TaskSpec]) -> dict[TaskId, TaskSpec]:
         """What may be needed: not what is dropped, and what has failed only once it is replaced."""
         mended = {task.replaces for task in read.values()}
-        return {
+        usable = {
             task: one.task
             for task, one in self._so_far.items()
             if task in mended or (one.standing != "failed" and task not in self.dropped)
         }
+        return self._by_any_id(usable)
 
     def meant(self, found: JsonObject) -> JsonObject:
         """The object itself, or as a replacement of the unfinished task whose id it has."""
-        written = found.value.get("id")
-        old = TaskId(str(written) if isinstance(written, int | str) else "")
-        if old not in self.replaceable or found.value.get("replaces") is not None:
+        replaces = found.value.get("replaces")
+        if replaces is not None:
+            old = self._current(replaces)
+            same = old is None or old == replaces
+            return found if same else JsonObject({**found.value, "replaces": old}, found.text)
+        old = self._current(found.value.get("id"))
+        if old is None or old not in self.replaceable:
             return found
         new = {**found.value, "id": below(old, f"r{self._number}"), "replaces": old}
         return JsonObject(new, found.text)
@@ -102,13 +112,24 @@ class Revision:
             self.gave_up = " ".join(str(why).split())[:LONGEST] or "it gave no reason"
         listed = cast("Sequence[Any]", names if isinstance(names, list | tuple) else (names,))
         for name in listed:
-            task = TaskId(str(name))
-            if task not in self.replaceable:
+            task = self._current(name)
+            if task is None or task not in self.replaceable:
                 there = ", ".join(sorted(self.replaceable)) or "none"
                 return f"task {str(name)[:60]!r} cannot be dropped; those that can: {there}"
-            needed = [one.id for one in read.values() if task in one.needs]
+            needed = [one.id for one in read.values() if task in map(self._current, one.needs)]
             mended = any(one.replaces == task for one in read.values())
             if needed and not mended:
                 return f"task {task!r} cannot be dropped: task {needed[0]!r} needs it"
             self.dropped[task] = None
         return None
+
+    def _current(self, written: object) -> TaskId | None:
+        """The task that an id in the text names now; None: what is written is no id."""
+        if not isinstance(written, int | str):
+            return None
+        task = TaskId(str(written))
+        return self._now.get(task, task)
+
+    def _by_any_id(self, known: dict[TaskId, T]) -> dict[TaskId, T]:
+        """Also by the ids that earlier revisions have replaced."""
+        return {**{old: known[now] for old, now in self._now.items() if now in known}, **known}

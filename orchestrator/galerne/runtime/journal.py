@@ -3,8 +3,9 @@
     a model's answer   spool (local disk) ─▶ log     it is paid for
     a tool's result    log                           its own worker has journaled it
 
-An earlier attempt's step may arrive late, out of its spool, and come first: it stands, whoever
-takes over next will read that one, so this attempt goes on with it too.
+Whoever takes over publishes first what the spools of this host hold of the task. From another host
+an earlier attempt's step may still arrive late, and come first: it stands, whoever takes over next
+will read that one, so this attempt goes on with it too.
 """
 
 import anyio
@@ -21,7 +22,8 @@ from galerne.messages.ids import TaskId
 from galerne.messages.plan import Usage
 from galerne.messages.subjects import JobAddress
 from galerne.runtime.services import Services
-from galerne.runtime.spool import LAST_WRITE, Spooled
+from galerne.runtime.spool import LAST_WRITE
+from galerne.runtime.spools import Spooled
 
 log = get_logger("galerne.runtime.journal")
 
@@ -37,10 +39,19 @@ class Journal:
 
     async def load(self) -> None:
         """Read the steps of earlier attempts. Raises TransientError."""
+        await self._publish_spooled()
         subject = self._services.bus.subjects.job(self._address, f"step.{self._task}.*")
         for record in await self._services.facts.read(subject):
             if isinstance(record.fact, ModelStep | ToolStep):
                 self._steps[record.fact.n] = record.fact
+
+    async def _publish_spooled(self) -> None:
+        steps = self._services.bus.subjects.job(self._address, f"step.{self._task}")
+        for message in await self._services.spool.held_here(f"{steps}."):
+            try:
+                await self._publish(message)
+            except PermanentError as error:  # the log will never take it: it is asked for again
+                log.error("a paid result is lost", subject=message.subject, why=str(error))  # noqa: TRY400 - the sentence says it all
 
     def step(self, n: int) -> Step | None:
         return self._steps.get(n)

@@ -33,7 +33,8 @@ from galerne.planner.prompts import Prompts, prompts_of
 from galerne.runtime.coordinator import Coordinator
 from galerne.runtime.plan_service import PlanService
 from galerne.runtime.services import Services
-from galerne.runtime.spool import Spool, Spooled, replay, spool_folder
+from galerne.runtime.spool import Spool
+from galerne.runtime.spools import Spooled, replay, spool_folder
 from galerne.runtime.tool_caller import ToolCaller
 from galerne.runtime.tool_directory import ToolDirectory
 from galerne.runtime.tool_generations import serve_generations

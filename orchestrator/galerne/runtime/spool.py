@@ -7,17 +7,15 @@ dies while the bus is down, the next one on this host publishes it and nobody pa
         {"id": …, "subject": …, "data": …}      one line a result
     all results confirmed ─▶ the file is emptied
     large, and never all confirmed ─▶ written anew with the lines that are open
-    the process is gone (its lock is free) ─▶ the next one replays the file and removes it
+    the process is gone (its lock is free) ─▶ others publish what is in it (`spools`)
 
-Publishing is write-once, so replaying what had already arrived is harmless. Many results that
-arrive together share one fdatasync.
+Many results that arrive together share one fdatasync.
 """
 
 import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Awaitable, Callable, Generator, Iterator
 from pathlib import Path
 
 import anyio
@@ -26,29 +24,15 @@ import msgspec
 
 from galerne.faults import reach
 from galerne.logs import get_logger
+from galerne.runtime.spools import NEW, Spooled, decode, encode, held_in, is_at
 
 log = get_logger("galerne.runtime.spool")
 
-DEFAULT_FOLDER = "~/.local/state/galerne/spool"
 LAST_WRITE = 2.0
 """Seconds that a paid result has to reach the bus when the work that paid for it is stopped."""
 REWRITE = 4_000_000
 """Bytes above which a file is written anew: one result that the bus never took keeps it from being
 emptied for as long as its process lives."""
-NEW = ".new"
-"""Ends the name of a file that is being written anew, until it takes the old one's place."""
-
-
-class Spooled(msgspec.Struct, frozen=True):
-    """A message to publish once: its id, its subject, its bytes (base64 on disk)."""
-
-    id: str
-    subject: str
-    data: bytes
-
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Spooled).decode
 
 
 class _Batch:
@@ -83,7 +67,7 @@ class Spool:
             while True:
                 self._file = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _is_at(self._file, self._path):
+                if is_at(self._file, self._path):
                     return
                 os.close(self._file)  # taken for a dead process's, and removed, before the lock
         except OSError as error:
@@ -105,7 +89,7 @@ class Spool:
         after that, for which many wait together, is for the machine.
         """
         self._open.add(message.id)
-        self._append(_encode(message) + b"\n")
+        self._append(encode(message) + b"\n")
         reach("spool.written")
         batch = self._batch
         if batch.led:
@@ -126,6 +110,13 @@ class Spool:
                     await self._shrink()
         finally:
             batch.synced.set()
+
+    async def held_here(self, subject: str) -> list[Spooled]:
+        """What the processes of this host hold, dead or alive, whose subject begins like this.
+
+        For whoever takes work over: what is not in the log yet may be paid for all the same.
+        """
+        return await anyio.to_thread.run_sync(held_in, self._path.parent, subject)
 
     def confirm(self, message_id: str) -> None:
         """The bus has it. When it has everything, the file is emptied."""
@@ -216,78 +207,6 @@ class Spool:
         self._epoch += 1
 
 
-def spool_folder(configured: str | None, cluster: str) -> Path:
-    """The spool of one cluster: what was paid for there must not reach another server's log."""
-    return Path(configured or DEFAULT_FOLDER).expanduser() / cluster
-
-
-def _left_behind(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.spool"))
-
-
-def _cut_short(folder: Path) -> list[Path]:
-    """Files that never took the place of the old one, which had everything."""
-    return sorted(folder.glob(f"*.spool{NEW}"))
-
-
-async def replay(folder: Path, publish: Callable[[Spooled], Awaitable[None]]) -> int:
-    """Publish what dead processes left in `folder`. Gives the number of results."""
-    count = 0
-    for path in _left_behind(folder):
-        with _locked(path) as alone:
-            if not alone:
-                continue  # its process lives
-            for message in read_spool(path):
-                reach("spool.replay.before")
-                await publish(message)
-                reach("spool.replay.after")
-                count += 1
-            reach("spool.remove.before")
-            path.unlink(missing_ok=True)
-            reach("spool.remove.after")
-    for path in _cut_short(folder):
-        with _locked(path) as alone:
-            if alone:
-                path.unlink(missing_ok=True)
-    return count
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Generator[bool]:
-    """Hold the file's lock, if it is free."""
-    try:
-        file = os.open(path, os.O_RDWR)
-    except OSError:
-        yield False
-        return
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-        else:
-            yield _is_at(file, path)
-    finally:
-        os.close(file)
-
-
-def _is_at(file: int, path: Path) -> bool:
-    """Whether the open file is still the one that others find under the path."""
-    try:
-        return os.path.samestat(os.fstat(file), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def read_spool(path: Path) -> Iterator[Spooled]:
-    """The whole lines of a file; the last one may be torn, and was then never relied on."""
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            yield _decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue
-
-
 # threads, and what they share with the loop
 
 
@@ -323,7 +242,7 @@ def _rewrite(path: Path, new: Path, size: int, wanted: frozenset[str]) -> int:
 
 def _names(line: bytes, wanted: frozenset[str]) -> bool:
     try:
-        return _decode(line).id in wanted
+        return decode(line).id in wanted
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
 

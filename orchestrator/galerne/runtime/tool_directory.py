@@ -100,6 +100,7 @@ class ToolDirectory:
             self._sizes.pop(said.worker, None)
         else:
             self._sizes[said.worker] = len(said.tools)
+        self._had_some = self._had_some or bool(known.usable.tools)
         if self._heard.hear(said.worker, known, now, leaving=said.leaving) or not same:
             self._stale = True
             changed, self._changed = self._changed, anyio.Event()
@@ -160,7 +161,7 @@ class ToolDirectory:
             self._specs = preferred(self._offers)
             self._stale = False
         if self._heard:
-            self._empty_since, self._had_some = None, True
+            self._empty_since = None
         elif self._empty_since is None:
             self._empty_since = now
         return self._offers

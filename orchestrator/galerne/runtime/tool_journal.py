@@ -2,8 +2,9 @@
 
 result is there, of this round or of an earlier one: reply it
 ─▶ a live claim of another worker: pending until its lease ends
-─▶ a dead claim: `idempotent` goes on with the same key; `once` is in doubt, which is written over
-   the claim, so that whoever held it and was only slow begins nothing any more
+─▶ a dead claim whose result is in a spool of this host: journaled, and replied
+─▶ another dead claim: `idempotent` goes on with the same key; `once` is in doubt, which is written
+   over the claim, so that whoever held it and was only slow begins nothing any more
 ─▶ claim, make sure of it, perform while the claim is renewed, spool, journal, reply
 
 An effect that has begun is not broken off by the doubt about it: what comes of it is journaled,
@@ -40,7 +41,8 @@ from galerne.messages.tools import (
     ToolReply,
     ToolResult,
 )
-from galerne.runtime.spool import LAST_WRITE, Spool, Spooled
+from galerne.runtime.spool import LAST_WRITE, Spool
+from galerne.runtime.spools import Spooled
 from galerne.settings import WorkerSettings
 
 log = get_logger("galerne.runtime.tools")
@@ -207,7 +209,22 @@ class ToolJournal:
             dead_at += self._settings.lease
         if dead_at > self._clock():
             return Pending(until=dead_at)
+        if (known := await self._spooled(call)) is not None:
+            return known
         return await self._doubt(call, claim, stored) if effect == "once" else None
+
+    async def _spooled(self, call: CallTool) -> ToolReply | None:
+        """The result that the spools of this host hold, in the journal now. Raises TransientError.
+
+        The claimant of that other process has performed the call and died before it could say so.
+        """
+        held = await self._spool.held_here(self._subject(call, "result"))
+        for message in held:
+            try:
+                await self._publish(message)
+            except PermanentError as error:
+                log.error("a paid result is lost", subject=message.subject, why=str(error))  # noqa: TRY400 - the sentence says it all
+        return await self._known(call) if held else None
 
     async def _doubt(self, call: CallTool, claim: ToolClaim, stored: store.Stored) -> ToolReply:
         """Write that nobody knows over a dead claim. Raises TransientError."""

@@ -87,6 +87,20 @@ def test_what_stands_for_a_failed_task_serves_those_that_wait_for_it() -> None:
     assert (told.end.status, told.end.result) == ("succeeded", "so")
 
 
+def test_a_task_may_be_needed_by_every_id_that_it_has_ever_had() -> None:
+    told = broken()
+    told.tell(instead(1, "2--r2", "2"), revised(1), done("plan-2"))
+    told.tell(failed("2--r2", "no route again"))
+    told.tell(instead(1, "way", "2--r2", revision=3), revised(1, revision=3), done("plan-3"))
+    told.tell(done("way", "two"), failed("3", "too hard"))
+    so_far = {one["task"]["id"]: one for one in told.ready("plan-4").inputs["plan"]}
+    assert set(so_far) == {"1", "3", "4", "way"}
+    assert set(so_far["way"]["stands_for"]) == {"2", "2--r2"}
+    assert "stands_for" not in so_far["1"]
+    told.tell(instead(1, "3--r4", "3", "1", "2", revision=4))
+    assert told.ready("3--r4").inputs == {"1": "one", "2": "two"}
+
+
 def test_the_rest_goes_on_while_the_plan_is_revised() -> None:
     told = broken()
     assert told.tell(planned(1, "5", "1", revision=2)) == ["ready.executor.normal.5"]

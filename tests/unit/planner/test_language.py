@@ -317,6 +317,54 @@ def test_a_plan_reads_as_it_was_written_at_any_size_of_pieces(
     assert [*judged, *again.finish()] == tasks[killed:]
 
 
+def replaced_before(text: str) -> list[Any]:
+    """What a third revision makes of a text: 1 had been replaced twice, 2 once; 3 has failed."""
+    there = (
+        TaskSoFar(
+            task=TaskSpec(id=TaskId("way"), instruction="count", replaces=TaskId("1--r2")),
+            standing="succeeded",
+            stands_for=(TaskId("1"), TaskId("1--r2")),
+        ),
+        TaskSoFar(
+            task=TaskSpec(id=TaskId("2--r2"), instruction="ask", replaces=TaskId("2")),
+            standing="failed",
+            stands_for=(TaskId("2"),),
+        ),
+        TaskSoFar(
+            task=TaskSpec(id=TaskId("3"), instruction="sum", needs=(TaskId("1"), TaskId("2"))),
+            standing="failed",
+        ),
+    )
+    reader = PlanReader(TOOLS, so_far=there, revision=3)
+    return [*reader.feed(text), *reader.finish()]
+
+
+def test_an_id_that_was_replaced_before_means_what_stands_there_now() -> None:
+    again, total = replaced_before(
+        lines(
+            {"id": "2", "instruction": "look it up"},
+            {"id": "3", "instruction": "add {{1}} and {{2}}", "needs": ["1", "2"]},
+        )
+    )
+    assert (again.id, again.replaces) == ("2--r2--r3", "2--r2")
+    assert (total.id, total.replaces, total.needs) == ("3--r3", "3", ("1", "2"))
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ({"id": "1", "instruction": "count anew"}, "task '1' is done, its result stands"),
+        ({"id": "3", "instruction": "add up", "needs": ["2"]}, "it needs task '2', which has fail"),
+        ({"id": "2", "instruction": "wait", "needs": ["2"]}, "'2', which has failed: replace it"),
+        ({"id": "5", "instruction": "x", "replaces": "1"}, "task 'way' cannot be replaced"),
+        ({"id": "2", "instruction": "ask"}, "this very task has failed"),
+        ({"drop": ["1"]}, "task '1' cannot be dropped"),
+    ],
+)
+def test_an_id_that_was_replaced_before_obeys_the_rules(said: dict[str, Any], what: str) -> None:
+    assert what in reason(replaced_before(lines(said))[:1])
+
+
 standings: st.SearchStrategy[Standing] = st.sampled_from(
     ("succeeded", "failed", "running", "waiting")
 )
@@ -331,11 +379,20 @@ def revisions(draw: st.DrawFn) -> tuple[list[TaskSoFar], list[dict[str, Any]]]:
         before = [one.task.id for one in there]
         needs: list[TaskId] = draw(st.lists(st.sampled_from(before), unique=True)) if before else []
         spec = TaskSpec(id=TaskId(str(n)), instruction=f"do {n}", needs=tuple(needs))
-        there.append(TaskSoFar(task=spec, standing=draw(standings)))
+        earlier = tuple(TaskId(f"old-{n}-{k}") for k in range(draw(st.integers(0, 2))))
+        there.append(TaskSoFar(task=spec, standing=draw(standings), stands_for=earlier))
+    earlier_ids = [str(old) for one in there for old in one.stands_for]
     ids = st.integers(1, count + 4).map(str)
+    if earlier_ids:
+        ids |= st.sampled_from(earlier_ids)
     written: st.SearchStrategy[dict[str, Any]] = st.one_of(
         st.fixed_dictionaries(
-            {"id": ids, "instruction": st.sampled_from(("do 1", "do 2", "another way", "{{2}}"))},
+            {
+                "id": ids,
+                "instruction": st.sampled_from(
+                    ("do 1", "do 2", "another way", "{{2}}", "{{old-1-0}}")
+                ),
+            },
             optional={"needs": st.lists(ids, max_size=2, unique=True), "replaces": ids},
         ),
         st.fixed_dictionaries({"drop": st.lists(ids, max_size=2)}),
@@ -372,6 +429,9 @@ def _holds_together(
 ) -> None:
     """What an accepted revision promises to the core."""
     standing = {one.task.id: one.standing for one in there}
+    now = {old: one.task.id for one in there for old in one.stands_for}
+    assert not {task.id for task in tasks} & now.keys()
+    assert not {task.replaces for task in tasks} & now.keys()
     assert len({task.id for task in tasks}) == len(tasks)
     assert not {task.id for task in tasks} & standing.keys()
     replaced = {task.replaces: task for task in tasks if task.replaces}
@@ -381,13 +441,17 @@ def _holds_together(
     specs = {one.task.id: one.task for one in there} | {task.id: task for task in tasks}
     stands = {name: replaced.get(name, spec) for name, spec in specs.items()}
     TopologicalSorter(
-        {spec.id: [stands[need].id for need in spec.needs] for spec in stands.values()}
+        {
+            spec.id: [stands[now.get(need, need)].id for need in spec.needs]
+            for spec in stands.values()
+        }
     ).prepare()  # raises where tasks wait for one another
     before: set[TaskId] = set()
     for task in tasks:
         known = before | {one for one in standing if one not in dropped}
-        assert known.issuperset(task.needs)
-        assert all(need in replaced for need in task.needs if standing.get(need) == "failed")
+        needs = [now.get(need, need) for need in task.needs]
+        assert known.issuperset(needs)
+        assert all(need in replaced for need in needs if standing.get(need) == "failed")
         before.add(task.id)
 
 

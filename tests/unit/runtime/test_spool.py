@@ -17,7 +17,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from galerne.runtime import spool as spool_module
-from galerne.runtime.spool import Spool, Spooled, read_spool, replay, spool_folder
+from galerne.runtime.spool import Spool
+from galerne.runtime.spools import Spooled, read_spool, replay, spool_folder
 
 pytestmark = pytest.mark.anyio
 
@@ -508,7 +509,8 @@ from pathlib import Path
 import anyio
 
 from galerne.runtime import spool
-from galerne.runtime.spool import Spool, Spooled
+from galerne.runtime.spool import Spool
+from galerne.runtime.spools import Spooled
 
 folder, owner, name, moment = Path(sys.argv[1]), *sys.argv[2:]
 spool.REWRITE = 20_000
