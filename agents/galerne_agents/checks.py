@@ -10,26 +10,21 @@ The first of them that holds is the answer's fault. The last one is soft: such a
 be right, that there is no such file for instance, so where no larger model is left to ask it
 stands.
 
-An answer without a fault may still be asked back, once: where it states numbers that no result
-says, or gives one of several results as it stands. What comes then is taken, with those numbers
-named beside it (`core.grounding`): a larger model costs twenty times as much, and a mark says
-what is to be checked.
+An answer without a fault may still be doubtful: `galerne_agents.doubts`.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from galerne.core.answers import check_answer
-from galerne.core.grounding import Sources, unsupported
-from galerne.core.refs import parsed
 from galerne.core.validators import passes, wanted
 from galerne.errors import InvalidInputError
 from galerne.messages.chat import ChatReply
 from galerne.messages.plan import Succeeded, TaskSpec
-from galerne.planner import as_text, one_line
+from galerne.planner import one_line
 
 GIVES_UP: Final = "I cannot"
 SAY_SOMETHING: Final = "Your answer was empty. Write the result of the task now, as text."
@@ -43,39 +38,9 @@ MEND_A_CALL: Final = (
     " again with what is mended or call another tool, then answer; if the errors themselves are"
     ' the answer, give it once more. If there is really no way, begin with "I cannot" and say why.'
 )
-DOUBT: Final = (
-    "{} stands in no result of a tool, so it may be wrong. Look at the results again, work it out"
-    " step by step, and give your whole answer anew."
-)
-REPEATS: Final = (
-    "This only repeats the result of task {}. Look at everything that has been found, do your task"
-    " with all of it, and answer in a sentence."
-)
-REPEATS_BUT_LOOKED: Final = (
-    "This only repeats the result of task {}. Your last call has said: {}\nDo your task with that,"
-    " and answer in a sentence."
-)
-ECHO: Final = "the model repeats what it was told"
-ECHOED: Final = 60
-"""Characters of what it was told by which that is known."""
-SAID: Final = 300
-"""Characters of what the last call has said."""
-HOW_MANY: Final = (
-    "The goal asks for a number, too, and your answer has none. Give the whole answer anew, with"
-    " that number."
-)
 WORDS: Final = 300
 """Characters of a fault's reason, which stands in the log and in one line of a terminal."""
 
-_HEADING = re.compile(r"\A(?:##? [^\n]*\n)+")
-_ASKS_HOW_MANY = re.compile(
-    r"\b(?:how (?:many|much)|combien|wie ?viele?|cu[aá]nt[oa]s?|quant[oiae])\b", re.IGNORECASE
-)
-_NUMBER = re.compile(
-    r"[0-9]|\b(?:none|no|nothing|zero|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)"
-    r"\b",
-    re.IGNORECASE,
-)
 _FENCED = re.compile(r"```[A-Za-z]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
 
 
@@ -150,59 +115,6 @@ def judged(task: TaskSpec, reply: ChatReply, evidence: Evidence) -> Accepted | F
     if evidence.failed and not evidence.found:
         return Fault("no tool call has succeeded", MEND_A_CALL, soft=True, value=value)
     return Accepted(value)
-
-
-def weighed(value: Any, evidence: Evidence) -> Accepted:
-    """An answer without a fault, beside what it was built on.
-
-    Where there was nothing to look at, all of it is the model's own word, and nothing is said.
-    """
-    if not evidence.found:
-        return Accepted(value)
-    sources = Sources((*evidence.results.values(), *evidence.calls), evidence.words)
-    numbers = unsupported(value, sources, evidence.doubtful)
-    asks = numbers and (evidence.closing or sources.have_figures)
-    return Accepted(value, numbers, DOUBT.format(", ".join(numbers)) if asks else "")
-
-
-def not_repeated(answer: Accepted, evidence: Evidence) -> Accepted:
-    """An executor's: what it was given is, as it stood, seldom what its task wants.
-
-    Where that is all it has found, or its own calls have said the same, it may well be.
-    """
-    said = _opened(answer.value)
-    others = len(evidence.results) - 1 + len(evidence.calls)
-    if answer.say or not others or not isinstance(said, dict | list):
-        return answer
-    if any(_opened(one) == said for one in evidence.calls):
-        return answer
-    same = next((task for task, one in evidence.results.items() if _opened(one) == said), None)
-    if same is None:
-        return answer
-    say = REPEATS.format(same)
-    if evidence.calls:
-        said_last = one_line(as_text(evidence.calls[-1]), SAID)
-        say = REPEATS_BUT_LOOKED.format(same, said_last)
-    return Accepted(answer.value, answer.unsupported, say)
-
-
-def with_its_number(answer: Accepted, goal: str) -> Accepted:
-    """The job's: who is asked how many names a number, or says that there is none."""
-    asks = isinstance(answer.value, str) and _ASKS_HOW_MANY.search(goal)
-    if answer.say or not asks or _NUMBER.search(answer.value):
-        return answer
-    return Accepted(answer.value, answer.unsupported, say=HOW_MANY)
-
-
-def echoes(text: str, told: Iterable[str]) -> bool:
-    """Whether an answer is made of what its model was told about an earlier one."""
-    flat = one_line(text, WORDS)
-    return any(one_line(one, ECHOED) in flat for one in (say[:ECHOED] for say in told))
-
-
-def _opened(value: Any) -> Any:
-    """What stands in a text as JSON, also under the heading that it had in the prompt."""
-    return parsed(_HEADING.sub("", value) if isinstance(value, str) else value)
 
 
 def _passes(task: TaskSpec, check: str, text: str, value: Any) -> bool:

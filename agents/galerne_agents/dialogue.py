@@ -15,7 +15,8 @@ conversation, or it would say that again whatever the tool has shown.
 
 A model is asked again once for each fault. A call that succeeds after that shows that it went on,
 so a fault of another kind is told to it, too; the same words are never said twice. A usable answer,
-also one that follows a fault, is asked back once for what makes it doubtful.
+also one that follows a fault, is asked back once for what makes it doubtful; it stands where
+nothing better comes, and where the budget or the model's context has no room to ask.
 
 What an earlier model of the task has called stands in the conversation of the next one, which so
 knows what is done. A call that succeeded there and comes again word for word gets that result: no
@@ -33,7 +34,7 @@ from galerne.agent import TaskContext
 from galerne.core.groups import ITEM
 from galerne.core.refs import filled
 from galerne.core.validators import wanted
-from galerne.errors import InDoubtError
+from galerne.errors import BudgetExhaustedError, InDoubtError, ModelError
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest, ToolCall
 from galerne.messages.facts import Ready
 from galerne.messages.plan import Effort
@@ -48,18 +49,8 @@ from galerne.planner import (
     section,
     size_text,
 )
-from galerne_agents.checks import (
-    ECHO,
-    LOOK_AGAIN,
-    NOT_USED,
-    Accepted,
-    Evidence,
-    Fault,
-    echoes,
-    judged,
-    not_repeated,
-    weighed,
-)
+from galerne_agents.checks import LOOK_AGAIN, NOT_USED, Accepted, Evidence, Fault, judged
+from galerne_agents.doubts import ECHO, better, echoes, not_repeated, weighed
 
 MAX_TURNS: Final[Mapping[Effort, int]] = {"low": 4, "medium": 12, "high": 24}
 """Model turns of one conversation: the longest useful ones took seven, a loop never ends."""
@@ -126,7 +117,9 @@ class Dialogue:
     async def run(self) -> Accepted | Fault:
         turns = MAX_TURNS[self._context.ready.task.effort or "medium"]
         for _ in range(turns):
-            reply = await self._context.ask(self._request())
+            reply = await self._asked()
+            if reply is None:
+                break
             self._must_look = False
             self._turns.append(reply.message)
             if reply.message.tool_calls:
@@ -136,9 +129,9 @@ class Dialogue:
                     self._turns.append(ChatMessage("user", NOT_USED.format(reply.complaint)))
                 continue
             verdict = self._judged(reply)
-            if isinstance(verdict, Fault) and self._usable is not None:
-                return self._usable
-            again = self._stuck and (isinstance(verdict, Fault) or self._usable is not None)
+            if self._usable is not None:
+                return better(self._usable, verdict)
+            again = self._stuck and isinstance(verdict, Fault)
             if again or not verdict.say or verdict.say in self._told:
                 return verdict
             if isinstance(verdict, Accepted):
@@ -150,7 +143,16 @@ class Dialogue:
                 self._turns.pop()
             else:
                 self._turns.append(ChatMessage("user", verdict.say))
-        return Fault(f"no answer after {turns} turns", "")
+        return self._usable or Fault(f"no answer after {turns} turns", "")
+
+    async def _asked(self) -> ChatReply | None:
+        """None where there is a usable answer, and no room to ask for a better one."""
+        try:
+            return await self._context.ask(self._request())
+        except (BudgetExhaustedError, ModelError):
+            if self._usable is None:
+                raise
+            return None
 
     def _may_look(self) -> bool:
         """Whether there is something to look with, and nothing was tried yet."""
@@ -177,7 +179,8 @@ class Dialogue:
             verdict = Fault(ECHO, "")
         if isinstance(verdict, Fault):
             return verdict
-        return not_repeated(weighed(verdict.value, evidence), evidence)
+        answer = weighed(verdict.value, evidence)
+        return not_repeated(answer, evidence) if ready.task.output is None else answer
 
     async def _answered(self, call: ToolCall) -> ChatMessage:
         """The tool turn for one call. A call that cannot be made is explained to the model."""

@@ -16,21 +16,13 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from galerne.agent import TaskContext
-from galerne.errors import IncompleteError, PermanentError
+from galerne.errors import BudgetExhaustedError, IncompleteError, ModelError, PermanentError
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest
 from galerne.messages.facts import Lane, Ready
 from galerne.messages.plan import TaskKind
 from galerne.planner import answer_request, one_line
-from galerne_agents.checks import (
-    ECHO,
-    Accepted,
-    Evidence,
-    Fault,
-    echoes,
-    judged,
-    weighed,
-    with_its_number,
-)
+from galerne_agents.checks import Accepted, Evidence, Fault, judged
+from galerne_agents.doubts import ECHO, better, echoes, weighed, with_its_number
 from galerne_agents.longer import ask_longer
 
 MISSING: Final = 500
@@ -43,6 +35,9 @@ _MARK = re.compile(
     r"(?:[ \t]|(?<!\w))\[([A-Za-z0-9_-]{1,64}(?:\s*,\s*[A-Za-z0-9_-]{1,64})*)\](?!\()"
 )
 _NUMBER = re.compile(r"[0-9]{1,3}")
+_GIVES = re.compile(r"(?:[=:→>]|\b(?:is|are|was|returns?|gives?|list|array|result|output))\s*\Z")
+_BEFORE = 12
+"""Characters before a mark in which such a word stands."""
 _WANTS_MORE = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -67,9 +62,11 @@ class SynthesizerAgent:
             reply = await ask_longer(context, request, _ignore)
         verdict = _judged(ready, reply)
         if verdict.say:
-            reply = await ask_longer(context, _again(request, reply, verdict.say), _ignore)
-            is_echo = echoes(reply.message.content, [verdict.say])
-            verdict = _better(verdict, Fault(ECHO, "") if is_echo else _judged(ready, reply))
+            again = _again(request, reply, verdict.say)
+            if isinstance(verdict, Accepted):
+                verdict = await _asked_back(context, again, verdict)
+            else:
+                verdict = _judged(ready, await ask_longer(context, again, _ignore), verdict.say)
         if isinstance(verdict, Fault):
             raise PermanentError(
                 f"the model's final answer could not be used ({verdict.reason}); run the job again"
@@ -95,8 +92,19 @@ def _copies(text: str) -> bool:
     return said is not None and (said.strip() == EXAMPLE or not said.strip(". …"))
 
 
-def _judged(ready: Ready, reply: ChatReply) -> Accepted | Fault:
-    """Raises IncompleteError."""
+async def _asked_back(context: TaskContext, again: ChatRequest, first: Accepted) -> Accepted:
+    """The better of the two; the first where the budget or the context has no room to ask."""
+    try:
+        reply = await context.ask(again, _ignore)
+    except (BudgetExhaustedError, ModelError):
+        return first
+    return better(first, _judged(context.ready, reply, first.say))
+
+
+def _judged(ready: Ready, reply: ChatReply, told: str = "") -> Accepted | Fault:
+    """`told` is what the model was asked back with. Raises IncompleteError."""
+    if told and echoes(reply.message.content, [told]):
+        return Fault(ECHO, "")
     if ready.more and (missing := _missing(reply.message.content)) is not None:
         raise IncompleteError(missing)
     verdict = judged(ready.task, reply, Evidence())
@@ -106,12 +114,9 @@ def _judged(ready: Ready, reply: ChatReply) -> Accepted | Fault:
         return verdict
     if ready.task.output is None:
         verdict = Accepted(without_strangers(verdict.value, ready.task.needs))
-    return with_its_number(weighed(verdict.value, _evidence(ready)), ready.goal)
-
-
-def _better(first: Accepted | Fault, second: Accepted | Fault) -> Accepted | Fault:
-    """The second, where it is not worse: a usable answer stays one."""
-    return first if isinstance(first, Accepted) and isinstance(second, Fault) else second
+    evidence = _evidence(ready)
+    answer = weighed(verdict.value, evidence)
+    return with_its_number(answer, ready.goal, evidence.results.values())
 
 
 def _evidence(ready: Ready) -> Evidence:
@@ -154,13 +159,17 @@ def _word_of_missing(text: str) -> str | None:
 def without_strangers(text: str, tasks: tuple[str, ...]) -> str:
     """The text without marks like `[9]` for tasks that there are none of.
 
-    Only short numbers count as marks of tasks that are not there: other words are text.
+    Only short numbers count as marks of tasks that are not there: other words are text. Several of
+    which none is a task are a list of numbers, and so is one that something is said to be.
     """
 
     def kept(found: re.Match[str]) -> str:
         names = [name.strip() for name in found[1].split(",")]
         known = [name for name in names if name in tasks]
         if len(known) == len(names) or not all(map(_NUMBER.fullmatch, names)):
+            return found[0]
+        before = text[max(0, found.start() - _BEFORE) : found.start()]
+        if not known and (len(names) > 1 or _GIVES.search(before)):
             return found[0]
         return f" [{', '.join(known)}]" if known else ""
 

@@ -129,7 +129,7 @@ def conclude(view: JobView, *, as_json: bool) -> int:
         names = one_line(", ".join(failed), 200)
         note(f"the answer does without what failed: {names} (`galerne show {view.id}` says why)")
     if not as_json and view.unsupported:
-        note(f"{one_line(remark(view.unsupported), 300)}; check it before you rely on it")
+        note(f"{one_line(remark(view.unsupported), 300)}; check before you rely on it")
     if not as_json and (spent := models_text(view.usage, view.would_have)):
         note(spent)
     if view.status == "succeeded":

@@ -2,71 +2,69 @@
 
     text ─▶ 10, 17       what it states: whole numbers and decimals that stand by themselves
     results ─▶ 17, 388   every number in them, and how long each list is
-             ─▶ 702      sums, differences, products, ratios and means of numbers under one name
+             ─▶ 702      what follows from numbers under one name: sums, differences, products,
+                         ratios, means, shares; and of each with a number that was asked about
 
 A number of the text is supported where one of the results, rounded as the text rounds it, is that
 number. Models of every size write others: they count and add badly, and nobody sees it in a
-sentence. Numbers in names, dates, times and units (`5km`), marks (`[2]`) and the numbers of list
-items are no statements, and 0 is none either: what is not there has no digits.
+sentence. How numbers are written, and which are no statements: `core.numerals`; 0 is none either:
+what is not there has no digits.
 """
 
-import re
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import ROUND_HALF_UP, Context, Decimal
-from itertools import combinations
+from decimal import Decimal
+from itertools import combinations, islice, product
 from typing import Any, Final, cast
 
+from galerne.core.numerals import EXACT, Stated, decimal, digits_of, numbers, stated, values
 from galerne.core.refs import parsed
 
 MOST_PAIRS: Final = 40
 """Numbers under one name that are still taken in pairs: among more, any number would be found."""
+MOST_RECKONED: Final = 30_000
+"""Numbers that are worked out so, of all names: of more, any number would be one, too."""
+MOST_ASKED: Final = 8
+"""Numbers of what was asked that are reckoned with, the first ones."""
+LEAST_ASKED: Final = 12
+"""Above this: with smaller ones, whatever is wrong by a little would follow."""
+MOST_STATED: Final = 5_000
+"""Numbers of a text that are looked for."""
+MOST_TEXTS: Final = 2_000
+"""Texts in which a number is looked for that stands alone."""
 MOST_TOLD: Final = 20
 """Numbers of a text that are told of."""
 MOST_READ: Final = 500_000
-"""Characters of all results that are read, so that none keeps a worker busy: a quarter second.
-Models read less of them; where there are more, nobody knows what is said, and nothing is told."""
-_DIGITS_AS_TEXT = 10
-"""Characters that a value counts as which is no text."""
-DIGITS: Final = 30
-"""Longer ones are names."""
-
-_PLAIN = r"[0-9]{1,31}(?:,[0-9]{3}(?![0-9]))*+(?:\.[0-9]{1,31})?+"
-_STATED = re.compile(rf"(?<![\w./:#\\-])(?<![0-9],)-?({_PLAIN})(?![\w/:\\-])(?!\.[\w/])(%?)")
-_SAID = re.compile(_PLAIN)
-_WORDS = (
-    *("zero", "one", "two", "three", "four", "five", "six"),
-    *("seven", "eight", "nine", "ten", "eleven", "twelve"),
-)
-_WORD = re.compile(rf"\b(?:{'|'.join(_WORDS)})\b")
-_NO_STATEMENT = re.compile(
-    r"\[[A-Za-z0-9_, -]{1,200}\]"  # marks of tasks
-    r"|^[ \t]*[0-9]{1,3}[.)](?=\s)"  # of list items
-    r"|\b(?:task|step)s? [0-9]{1,4}\b",
-    re.MULTILINE | re.IGNORECASE,
-)
-_EXACT = Context(prec=3 * DIGITS)
+"""Characters of all results that are read, so that none keeps a worker busy: half a second. Models
+read less of them; where there are more, nobody knows what is said, and nothing is told."""
+_LEAST_READ = 10
+"""Characters that each value counts as."""
+_SHOWN = 6
+_SHORT = 400
+"""Characters of a text whose only number is a value."""
 
 
 class Sources:
     """What results say, of which a text may make statements, and how many they are.
 
-    `words` are texts whose numbers may be repeated: what was asked for.
+    `words` are texts whose numbers may be repeated, and reckoned with: what was asked for.
     """
 
     def __init__(self, results: Sequence[Any], words: Iterable[str] = ()) -> None:
-        self._said: set[Decimal] = set()
+        self._said: set[Decimal] = {Decimal(len(results))}
         self._by_name: defaultdict[str, list[Decimal]] = defaultdict(list)
         """The numbers that are values, under the names of their fields."""
-        self._rounded: dict[tuple[int, int], set[Decimal]] = {}
+        self._in_texts: list[Decimal] = []
+        """Those that stand alone in a text of their own."""
         self._left = MOST_READ
+        self._texts_left = MOST_TEXTS
         for result in results:
             self._take(_opened(result))
-        for numbers in self._by_name.values():
-            self._said.update(_reckoned(numbers))
-        self._said.add(Decimal(len(results)))
-        for text in words:
-            self._said.update(_numbers(text[:MOST_READ]))
+        asked = list(numbers("\n".join(words)[:MOST_READ]))
+        self._said.update(asked)
+        self._reckon([one for one in dict.fromkeys(asked) if one > LEAST_ASKED][:MOST_ASKED])
+        self._in_order = sorted(self._said)
 
     @property
     def are_known(self) -> bool:
@@ -74,48 +72,52 @@ class Sources:
         return self._left >= 0
 
     @property
+    def numbers(self) -> int:
+        """How many different ones they say."""
+        return len(self._in_order)
+
+    @property
     def have_figures(self) -> bool:
         """Whether there are values to reckon with, and not only texts that numbers stand in."""
         return bool(self._by_name)
 
-    def say(self, stated: str, *, percent: bool = False) -> bool:
-        """Whether a number, as a text writes it, is one of theirs."""
-        number = _decimal(stated)
-        if number is None or not number or number in self._said:
-            return True
-        decimals = len(stated.partition(".")[2])
-        return number in self._round(decimals, 1) or (
-            percent and number in self._round(decimals, 100)
-        )
+    def say(self, one: Stated) -> bool:
+        """Whether a number, as a text writes it, is one of theirs, or zero."""
+        return any(not number or self._between(low, high) for number, low, high in one.meant)
 
-    def _round(self, decimals: int, factor: int) -> set[Decimal]:
-        found = self._rounded.get((decimals, factor))
-        if found is None:
-            step = Decimal(1).scaleb(-min(decimals, DIGITS))
-            found = {
-                (number * factor).quantize(step, ROUND_HALF_UP, _EXACT)
-                for number in self._said
-                if number.adjusted() < DIGITS
-            }
-            self._rounded[decimals, factor] = found
-        return found
+    def _between(self, low: Decimal, high: Decimal) -> bool:
+        at = bisect_left(self._in_order, low)
+        return at < len(self._in_order) and self._in_order[at] < high
+
+    def _reckon(self, asked: Sequence[Decimal]) -> None:
+        """The names with few numbers first: what follows from them is most likely meant."""
+        if not self.are_known:
+            return
+        left = MOST_RECKONED
+        for several in sorted((*self._by_name.values(), self._in_texts), key=len):
+            if several:
+                found = set(islice(_reckoned(several, asked), left))
+                left -= len(found)
+                self._said |= found
 
     def _take(self, result: Any) -> None:
         todo: list[tuple[str, Any]] = [("", result)]
         while todo and self._left >= 0:
             name, value = todo.pop()
-            self._left -= len(value) if isinstance(value, str) else _DIGITS_AS_TEXT
+            self._left -= max(_LEAST_READ, len(value) if isinstance(value, str) else 0)
             match value:
                 case bool() | None:
                     pass
                 case int() | float():
-                    self._value(name, _digits(value))
+                    self._value(name, digits_of(value))
                 case str():
                     self._text(name, value)
                 case dict():
-                    fields = cast("Mapping[Any, Any]", value)
-                    todo += ((str(key), inner) for key, inner in fields.items())
-                    self._said.update(_numbers(" ".join(map(str, fields))))
+                    named = cast("Mapping[Any, Any]", value)
+                    fields = {str(key): one for key, one in named.items()}
+                    todo += fields.items()
+                    self._left -= sum(map(len, fields))
+                    self._text("", " ".join(fields), alone=False)
                 case list() | tuple():
                     elements = cast("Sequence[Any]", value)
                     self._value("how many", str(len(elements)))
@@ -124,18 +126,23 @@ class Sources:
                     self._text(name, str(value))
 
     def _value(self, name: str, digits: str) -> None:
-        number = _decimal(digits)
+        number = decimal(digits)
         if number is not None:
             self._by_name[name].append(number)
             self._said.add(number)
 
-    def _text(self, name: str, text: str) -> None:
+    def _text(self, name: str, text: str, *, alone: bool = True) -> None:
         if self._left < 0:
             return
-        alone = _STATED.fullmatch(text.strip())
-        if alone is not None:
-            self._value(name, alone[1])
-        self._said.update(_numbers(text))
+        found = list(numbers(text))
+        self._said.update(found)
+        if not alone or not found or len(text) > _SHORT or not self._texts_left:
+            return
+        self._texts_left -= 1
+        states = list(islice(stated(text), 2))
+        if len(states) == 1 and len(meant := values(states[0].text)) == 1:
+            is_value = states[0].text == text.strip().lstrip("-")
+            (self._by_name[name] if is_value else self._in_texts).extend(meant)
 
 
 def unsupported(value: Any, sources: Sources, doubtful: Iterable[str] = ()) -> tuple[str, ...]:
@@ -143,23 +150,32 @@ def unsupported(value: Any, sources: Sources, doubtful: Iterable[str] = ()) -> t
 
     `doubtful` are what earlier tasks have stated so: repeating them does not support them.
     """
-    doubted = {_decimal(one) for one in doubtful}
+    doubted = frozenset[Decimal]().union(*map(values, doubtful))
     text = "\n".join(_texts(value))[:MOST_READ]
     found: dict[str, None] = {}
-    for one in _STATED.finditer(_NO_STATEMENT.sub(" ", text)):
-        stated = one[1]
-        number = _decimal(stated)
-        if number is None:
-            continue
-        is_said = not sources.are_known or sources.say(stated, percent=bool(one[2]))
-        if number in doubted or not is_said:
-            found.setdefault(stated)
+    for one in islice(stated(text), MOST_STATED):
+        found |= dict.fromkeys(_missing(one, sources, doubted))
+        if len(found) >= MOST_TOLD:
+            break
     return tuple(found)[:MOST_TOLD]
 
 
 def remark(numbers: Sequence[str]) -> str:
-    """One line for people."""
-    return f"no tool's result says {', '.join(numbers)}: it is the model's own word"
+    """One line for people, who are told of the first few; programs are told of all."""
+    shown = ", ".join(numbers[:_SHOWN])
+    more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
+    return f"no tool's result says {shown}{more}: the model's own word"
+
+
+def _missing(one: Stated, sources: Sources, doubted: frozenset[Decimal]) -> list[str]:
+    """The text of a number that is not said; where it may be a list, of its parts that are not."""
+    if values(one.text) & doubted:
+        return [one.text]
+    if not sources.are_known or sources.say(one):
+        return []
+    parts = [text for part in one.parts for text in _missing(part, sources, doubted)]
+    is_one = len(parts) == len(one.parts) and one.meant
+    return [one.text] if is_one or not one.parts else parts
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -171,18 +187,23 @@ def _texts(value: Any) -> Iterator[str]:
             case dict():
                 todo += reversed(list(cast("Mapping[str, Any]", value).values()))
             case list() | tuple():
-                todo += reversed(cast("Sequence[Any]", value))
+                todo += reversed(_without_ranks(cast("Sequence[Any]", value)))
             case bool() | None:
                 pass
             case int() | float():
-                yield _digits(value)
+                yield digits_of(value)
             case _:
                 yield str(value)
 
 
-def _digits(number: float) -> str:
-    """Of a number that is none to anybody, nothing."""
-    return str(number) if abs(number) < 10**DIGITS else ""
+def _without_ranks(elements: Sequence[Any]) -> Sequence[Any]:
+    """Without the fields that only number a list's objects: 1, 2, 3, or from 0."""
+    if len(elements) < 2 or not all(isinstance(one, dict) for one in elements):  # noqa: PLR2004
+        return elements
+    records = cast("Sequence[Mapping[str, Any]]", elements)
+    ranks = [list(range(first, first + len(records))) for first in (0, 1)]
+    names = {name for name in records[0] if [one.get(name) for one in records] in ranks}
+    return [{name: one for name, one in each.items() if name not in names} for each in records]
 
 
 def _opened(result: Any) -> Any:
@@ -190,30 +211,22 @@ def _opened(result: Any) -> Any:
     return parsed(result) if isinstance(result, str) and len(result) <= MOST_READ else result
 
 
-def _numbers(text: str) -> Iterator[Decimal]:
-    """Those in digits, and the small ones in words."""
-    yield from (number for one in _SAID.findall(text) if (number := _decimal(one)) is not None)
-    yield from (Decimal(_WORDS.index(word)) for word in _WORD.findall(text.lower()))
+def _reckoned(several: Sequence[Decimal], asked: Sequence[Decimal]) -> Iterator[Decimal]:
+    total, how_many = sum(several, Decimal(0)), Decimal(len(several))
+    yield from (total, how_many, EXACT.divide(total, how_many))
+    if len(several) > MOST_PAIRS:
+        return
+    if total:
+        yield from (EXACT.divide(one, total) for one in several)
+    for one, other in combinations(several, 2):
+        yield from _of_two(one, other)
+    for one, other in product(several, asked):
+        yield from _of_two(one, other)
+        yield EXACT.multiply(one, other) / 100
 
 
-def _reckoned(numbers: Sequence[Decimal]) -> Iterator[Decimal]:
-    total = sum(numbers, Decimal(0))
-    yield total
-    yield _EXACT.divide(total, Decimal(len(numbers)))
-    for one, other in combinations(numbers, 2) if len(numbers) <= MOST_PAIRS else ():
-        yield from (one + other, abs(one - other), _EXACT.multiply(one, other))
-        if one and other:
-            ratio, inverse = _EXACT.divide(one, other), _EXACT.divide(other, one)
-            yield from (ratio, inverse, abs(ratio - 1), abs(inverse - 1))
-
-
-def _decimal(digits: str) -> Decimal | None:
-    """Its size; None for what is a name: too long, or with zeros in front (`0012`)."""
-    plain = digits.replace(",", "").lstrip("-")
-    if re.match(r"0[0-9]{2}", plain):
-        return None
-    try:
-        number = Decimal(plain)
-    except ArithmeticError:
-        return None
-    return number if number.is_finite() and number.adjusted() < DIGITS else None
+def _of_two(one: Decimal, other: Decimal) -> Iterator[Decimal]:
+    yield from (one + other, abs(one - other), EXACT.multiply(one, other))
+    if one and other:
+        ratio, inverse = EXACT.divide(one, other), EXACT.divide(other, one)
+        yield from (ratio, inverse, abs(ratio - 1), abs(inverse - 1))

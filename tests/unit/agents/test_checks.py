@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,25 +10,9 @@ from hypothesis import strategies as st
 from galerne.errors import InvalidInputError
 from galerne.messages.chat import ChatMessage, ChatReply
 from galerne.messages.ids import TaskId
-from galerne.messages.plan import Succeeded, TaskSpec
+from galerne.messages.plan import TaskSpec
 from galerne.models.output import valued
-from galerne_agents.checks import (
-    DOUBT,
-    HOW_MANY,
-    NOT_USED,
-    REPEATS,
-    REPEATS_BUT_LOOKED,
-    WORDS,
-    Accepted,
-    Evidence,
-    Fault,
-    echoes,
-    judged,
-    not_repeated,
-    typed,
-    weighed,
-    with_its_number,
-)
+from galerne_agents.checks import NOT_USED, WORDS, Accepted, Evidence, Fault, judged, typed
 
 OBJECT = {
     "type": "object",
@@ -160,65 +143,3 @@ def test_a_value_that_fits_comes_back(value: Any) -> None:
             typed(text, schema)
     else:
         assert typed(text, schema) == value
-
-
-def test_numbers_that_no_result_says_are_named_and_asked_back() -> None:
-    results = {"1": {"words": 388}, "2": '{"words": 314}'}
-    answer = weighed("302 words", Evidence(results=results))
-    assert answer == Accepted("302 words", ("302",), DOUBT.format("302"))
-    assert answer.result == Succeeded("302 words", ("302",))
-    assert weighed("702 words", Evidence(results=results)).result == "702 words"
-    assert weighed("702 words", Evidence(results=results, doubtful=("702",))).unsupported == (
-        "702",
-    )
-    assert weighed("500 words", Evidence(results=results, words=("Has it 500?",))).say == ""
-
-
-@pytest.mark.parametrize(("closing", "say"), [(False, ""), (True, DOUBT.format("7"))])
-def test_who_has_only_texts_may_rate_them(closing: bool, say: str) -> None:
-    evidence = Evidence(results={"1": "A lively book."}, closing=closing)
-    assert weighed(
-        "7 of 10", msgspec.structs.replace(evidence, words=("from 1 to 10",))
-    ) == Accepted("7 of 10", ("7",), say)
-
-
-def test_what_nothing_was_looked_at_for_is_the_models_own_word() -> None:
-    assert weighed("A tale of 7 pirates", Evidence()) == Accepted("A tale of 7 pirates")
-
-
-def test_what_was_given_is_asked_back_as_it_stands() -> None:
-    given = Evidence(results={"1": {"words": 388}, "2": {"words": 314}})
-    for value in ('{"words": 314}', {"words": 314}, '## 2\n{"words":314}'):
-        assert not_repeated(Accepted(value), given) == Accepted(value, say=REPEATS.format("2"))
-    for taken in (Accepted("314"), Accepted({"words": 702}), Accepted({"words": 314}, say="x")):
-        assert not_repeated(taken, given) == taken
-    alone = Evidence(results={"1": ["a.txt"]})
-    looked = msgspec.structs.replace(alone, calls=("a line",))
-    listed = msgspec.structs.replace(alone, calls=('["a.txt"]',))
-    says = [not_repeated(Accepted(["a.txt"]), one).say for one in (alone, looked, listed)]
-    assert says == ["", REPEATS_BUT_LOOKED.format("1", "a line"), ""]
-
-
-@pytest.mark.parametrize(
-    ("goal", "text", "asks"),
-    [
-        ("Which is longer, and how many words has it?", "The first one is.", True),
-        ("Combien de mots ?", "Beaucoup.", True),
-        ("Wie viele Wörter?", "Viele.", True),
-        ("How many files are there?", "There are none.", False),
-        ("How many files are there?", "Twelve.", False),
-        ("How many files are there?", "It has 7.", False),
-        ("Which is longer?", "The first one is.", False),
-    ],
-)
-def test_who_is_asked_how_many_says_a_number(goal: str, text: str, asks: bool) -> None:
-    assert with_its_number(Accepted(text), goal).say == (HOW_MANY if asks else "")
-    assert with_its_number(Accepted({"no": "text"}), goal).say == ""
-
-
-def test_an_answer_of_what_was_told_is_known_by_its_beginning() -> None:
-    told = REPEATS_BUT_LOOKED.format("1", "# a line")
-    assert echoes(f'The first line is "{told}"', [told])
-    assert echoes(told.replace("\n", " "), [DOUBT.format("7"), told])
-    assert not echoes("The first line is # a line", [told])
-    assert not echoes("", [])

@@ -3,23 +3,19 @@ from typing import Any
 import pytest
 
 from galerne.errors import (
+    BudgetExhaustedError,
     InDoubtError,
     InvalidInputError,
     PermanentError,
     ToolError,
+    TooLongError,
 )
 from galerne.messages.chat import ChatMessage, ChatReply, ChatRequest
 from galerne.messages.plan import Succeeded, TaskSpec
 from galerne.messages.tools import ToolOutcome, ToolRefused, ToolResult, ToolSpec
-from galerne_agents.checks import (
-    DOUBT,
-    LOOK_AGAIN,
-    MEND_A_CALL,
-    NOT_USED,
-    REPEATS,
-    SAY_SOMETHING,
-)
+from galerne_agents.checks import LOOK_AGAIN, MEND_A_CALL, NOT_USED, SAY_SOMETHING
 from galerne_agents.dialogue import MAX_TURNS
+from galerne_agents.doubts import DOUBT, REPEATS
 from galerne_agents.executor import ExecutorAgent
 from unit.agents.scripted import Answerer, Killed, World, call, calls, ready, says, script, unusable
 from unit.planner.examples import READ_FILE, TOOLS, agent_task, tool_task
@@ -315,6 +311,52 @@ async def test_a_usable_answer_stays_one_whatever_comes_when_it_is_asked_back() 
     for second in ("", "I cannot count.", f"It says: {DOUBT.format('10')}"):
         world = agent_world(says("10"), says(second), inputs=inputs)
         assert await run(world) == Succeeded("10", ("10",))
+
+
+def refusing_after(replies: int, error: Exception, *said: ChatReply) -> Answerer:
+    answer = script(*said)
+    left = [None] * replies
+
+    def asked(request: ChatRequest) -> ChatReply:
+        if not left:
+            raise error
+        left.pop()
+        return answer(request)
+
+    return asked
+
+
+@pytest.mark.parametrize("error", [BudgetExhaustedError("used up"), TooLongError("too long")])
+async def test_where_there_is_no_room_to_ask_back_a_usable_answer_stands(error: Exception) -> None:
+    asked = refusing_after(1, error, says("10"))
+    world = World(ready(TASK, job_tools=LISTED, inputs={"1": ["a"] * 17}), asked, TOOLS)
+    world.larger = ["large"]
+    assert await run(world) == Succeeded("10", ("10",))
+    assert world.moves == {}
+    with pytest.raises(PermanentError):
+        await run(World(ready(TASK, job_tools=LISTED), refusing_after(0, error), TOOLS))
+
+
+async def test_who_calls_without_end_when_it_is_asked_back_has_answered_before() -> None:
+    turns = [calls(call("read_file"))] * (MAX_TURNS["medium"] - 1)
+    world = agent_world(
+        says("10"), *turns, inputs={"1": ["a"] * 17}, outcomes=(FOUND,) * len(turns)
+    )
+    assert await run(world) == Succeeded("10", ("10",))
+
+
+async def test_an_answer_is_asked_back_once_whatever_it_has_called_since() -> None:
+    replies = says("10"), calls(call("read_file")), says("11")
+    world = agent_world(*replies, inputs={"1": ["a"] * 17}, outcomes=(FOUND,))
+    assert await run(world) == Succeeded("11", ("11",))
+
+
+async def test_a_record_of_the_form_that_the_task_asks_for_is_taken() -> None:
+    """It chooses one of them; a sentence would not be of that form."""
+    inputs = {"1": {"words": 388}, "2": {"words": 314}}
+    task = TaskSpec(id=TASK.id, instruction="Choose", needs=TASK.needs, output={"type": "object"})
+    world = World(ready(task, inputs=inputs), script(says('{"words": 388}')), TOOLS)
+    assert await run(world) == {"words": 388}
 
 
 async def test_who_repeats_what_it_was_told_has_not_answered() -> None:

@@ -1,10 +1,11 @@
 import msgspec
 import pytest
 
-from galerne.errors import IncompleteError, PermanentError
+from galerne.errors import BudgetExhaustedError, IncompleteError, PermanentError, TooLongError
+from galerne.messages.chat import ChatReply, ChatRequest
 from galerne.messages.ids import ANSWER_TASK
 from galerne.messages.plan import Succeeded, TaskSpec
-from galerne_agents.checks import DOUBT, HOW_MANY
+from galerne_agents.doubts import DOUBT, HOW_MANY
 from galerne_agents.synthesizer import EXAMPLE, SynthesizerAgent, without_strangers
 from unit.agents.scripted import World, ready, says, script, unusable
 
@@ -90,6 +91,9 @@ async def test_an_answer_in_a_schema_is_its_value_and_cites_nothing() -> None:
         ("7 words [1, 9]", "7 words [1]"),
         ("a [link](http://x) and [sic]", "a [link](http://x) and [sic]"),
         ("array[0] = 1, since [2024]", "array[0] = 1, since [2024]"),
+        ("The sorted list is [10, 20, 30].", "The sorted list is [10, 20, 30]."),
+        ("It returns [5].", "It returns [5]."),
+        ("Sorted: [9]", "Sorted: [9]"),
     ],
 )
 def test_marks_of_tasks_that_there_are_none_of_are_taken_out(text: str, kept: str) -> None:
@@ -110,6 +114,26 @@ async def test_a_usable_answer_stays_one_whatever_comes_when_it_is_asked_back() 
     for second in ("", f"I read: {DOUBT.format('10')}"):
         world = World(READY, script(says("It has 10."), says(second)))
         assert await SynthesizerAgent().run(world.attempt()) == Succeeded("It has 10.", ("10",))
+
+
+@pytest.mark.parametrize("error", [BudgetExhaustedError("used up"), TooLongError("too long")])
+async def test_where_there_is_no_room_to_ask_back_a_usable_answer_stands(error: Exception) -> None:
+    rest = [says("It has 10.")]
+
+    def answer(_: ChatRequest) -> ChatReply:
+        if not rest:
+            raise error
+        return rest.pop()
+
+    world = World(READY, answer)
+    world.larger = ["longer"]
+    assert await SynthesizerAgent().run(world.attempt()) == Succeeded("It has 10.", ("10",))
+    assert world.moves == {}
+
+
+async def test_an_answer_with_more_of_its_own_is_no_better() -> None:
+    world = World(READY, script(says("It has 10."), says("I counted 11, 12 and 13.")))
+    assert await SynthesizerAgent().run(world.attempt()) == Succeeded("It has 10.", ("10",))
 
 
 async def test_what_a_task_has_made_up_is_doubtful_in_the_answer_too() -> None:

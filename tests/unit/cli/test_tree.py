@@ -332,8 +332,7 @@ def test_who_stays_with_a_job_is_told_what_to_check(capsys: pytest.CaptureFixtur
     said = capsys.readouterr()
     assert said.out == "302 words\n"
     assert said.err == (
-        "galerne: no tool's result says 302: it is the model's own word; check it before you rely"
-        " on it\n"
+        "galerne: no tool's result says 302: the model's own word; check before you rely on it\n"
     )
     assert conclude(view, as_json=True) == 0
     assert '"unsupported"' in capsys.readouterr().out

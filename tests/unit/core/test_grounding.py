@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galerne.core.grounding import MOST_PAIRS, MOST_READ, Sources, remark, unsupported
+from galerne.core.grounding import (
+    MOST_PAIRS,
+    MOST_READ,
+    MOST_RECKONED,
+    Sources,
+    remark,
+    unsupported,
+)
 
 COUNTED = {"path": "a.md", "words": 388, "lines": 18}
 OTHER = {"path": "b.md", "words": 314, "lines": 26}
@@ -88,7 +95,76 @@ def test_what_an_earlier_task_has_made_up_is_not_supported_by_its_result() -> No
 
 
 def test_people_are_told_in_one_line() -> None:
-    assert remark(("302", "7")) == "no tool's result says 302, 7: it is the model's own word"
+    assert remark(("302", "7")) == "no tool's result says 302, 7: the model's own word"
+    assert remark(tuple("123456789")).startswith(
+        "no tool's result says 1, 2, 3, 4, 5, 6 and 3 more"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a.md has 55.3% of the words, b.md 44.7 %",
+        "It is 112 words shorter than 500.",
+        "about 400 words, nearly 390, ~ 310",
+        "**1.** a.md\n**2.** b.md\n**3.** c.md",
+        "- 1. a.md\n- 2. b.md\n- 3. c.md",
+        "| 1 | a.md |\n| 2 | b.md |\n| 3 | c.md |",
+        "4️⃣ a.md [^5] [1\u20136] 【7】",
+        "tasks 4, 5 and 6 are done at 10 pm, or 9 a.m. [task 3]",
+        "```python\nfor i in range(10):\n    ...\n```",
+        [{"rank": 1, "words": 388}, {"rank": 2, "words": 314}, {"rank": 3, "words": 388}],
+    ],
+)
+def test_what_an_honest_answer_writes_is_no_doubt(text: Any) -> None:
+    asked = ("Is it shorter than 500 words? Say which one.",)
+    assert unsupported(text, Sources((COUNTED, OTHER), asked)) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "not_said"),
+    [
+        ("The counts are [388, 314, 999].", ("999",)),
+        ("388,3,999", ("3", "999")),
+        ("999.\n\nThat is all.", ("999",)),  # one line with a number is no list
+        ("about 600, about 388.9", ("600", "388.9")),
+        ("3.999 Wörter, 3 999 mots, 39,9 %", ("3.999", "3 999", "39,9")),
+        ("389 words", ("389",)),
+        ("9.2 million, 388 944", ("9.2", "944")),
+    ],
+)
+def test_what_is_not_said_is_told_of_as_it_stands(text: str, not_said: tuple[str, ...]) -> None:
+    asked = ("Which one is longer?",)  # "one" is no number to reckon with
+    assert unsupported(text, Sources(({"a": 388}, {"a": 314}), asked)) == not_said
+
+
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        (
+            {"n": 1204},
+            "1,204; 1.204 Wörter; 1 204 mots; 1\u202f204; 1'204; 1.2 thousand",
+        ),
+        ({"n": 1234567}, "12,34,567 or 1.2 million, 1,23 Millionen"),
+        ({"size": 12345}, "12.3 KB, or 12.1 KiB"),
+        ({"share": 0.256}, "25.6 %, 25,6 %, 25.6 percent, 25.6 Prozent"),
+        ("1.234,50 EUR und 1 204 Wörter", "1234.5 EUR, 1204"),
+        ("a ship of twenty-one masts, a hundred years old", "21 masts, 100 years"),
+        (["a.md has 388 words.", "b.md has 314 words [2]."], "702 words, 74 more"),
+        ([{"n": 2}, {"n": 3}], "66.6% or 66.7%, 0.6666666666666666"),
+        ([[{"n": 5}, {"n": 6}, {"n": 7}], "c is last"], "Of the 3, ..."),
+    ],
+)
+def test_numbers_are_known_however_they_are_written(result: Any, text: str) -> None:
+    assert unsupported(text, Sources((result,))) == ()
+
+
+def test_wide_tables_and_long_names_do_not_keep_a_worker_busy() -> None:
+    """What follows from them is bounded: of more, any number would follow."""
+    table = [{f"c{n}": 1.5 + 40_000 * row + n for n in range(1_000)} for row in range(40)]
+    wide = Sources((table,))
+    assert wide.numbers < 40_000 + MOST_RECKONED + 3_000
+    assert not Sources(({"n" * MOST_READ: 1},)).are_known
 
 
 JSON = st.recursive(

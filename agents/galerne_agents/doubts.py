@@ -1,0 +1,143 @@
+"""What makes an answer doubtful that can be used, and what its model is asked then: data to data.
+
+    states numbers that no result says ▸ gives one of several results as it stands ▸ is asked how
+    many, and has no number
+
+It is asked back once. What comes then is taken where it is no worse, with the numbers that no
+result says named beside it (`core.grounding`): a larger model costs twenty times as much, and a
+mark says what is to be checked.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+from galerne.core.grounding import Sources, unsupported
+from galerne.core.refs import parsed
+from galerne.planner import as_text, one_line
+from galerne_agents.checks import WORDS, Accepted, Evidence, Fault
+
+DOUBT: Final = (
+    "No result of a tool says {}, so it may be wrong. Look at the results again, work it out step"
+    " by step, and give your whole answer anew, without a word about this."
+)
+REPEATS: Final = (
+    "This only repeats the result of task {}. Look at everything that has been found, do your task"
+    " with all of it, and answer in a sentence."
+)
+REPEATS_BUT_LOOKED: Final = (
+    "This only repeats the result of task {}. Your last call has said: {}\nDo your task with that,"
+    " and answer in a sentence."
+)
+ECHO: Final = "the model repeats what it was told"
+ECHOED: Final = 60
+"""Characters of what it was told by which that is known."""
+SAID: Final = 300
+"""Characters of what the last call has said."""
+HOW_MANY: Final = (
+    "The goal asks for a number, too, and your answer has none. Give the whole answer anew, with"
+    " that number, or with the words that no result says it."
+)
+
+_HEADING = re.compile(r"\A(?:##? [^\n]*\n)+")
+_ASKS_HOW_MANY = re.compile(
+    r"\b(?:how (?:many|much)|combien|wie ?viele?|cu[aá]nt[oa]s?|quant[oiae])\b", re.IGNORECASE
+)
+_QUOTED = re.compile(
+    r""""[^"]{0,300}"|[“„][^“”]{0,300}[“”]|«[^»]{0,300}»|`[^`]{0,300}`|(?<!\w)'[^']{0,300}'(?!\w)"""
+)
+_NUMBER = re.compile(
+    r"[0-9]|\b(?:none|no|nothing|zero|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
+    r"|\w+teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty(?:-\w+)?|dozen|hundred|thousand|million"
+    r"|half|both|twice|single|(?:is|are|was|has|have|only|just|exactly|contains?|found) one(?! of)"
+    r"|kein(?:e[nrs]?)?|null|zwei|drei|vier|f[uü]nf|sechs|sieben|acht|neun|zehn|elf|zw[oö]lf"
+    r"|aucune?|z[eé]ro|deux|trois|quatre|cinq|sept|huit|neuf|dix|onze|douze"
+    r"|ning[uú]n[oa]?|cero|dos|tres|cuatro|cinco|seis|siete|ocho|nueve|diez|doce"
+    r"|nessun[oa]?|tre|quattro|cinque|sei|sette|otto|nove|dieci|nenhuma?|dois|duas|tr[eê]s"
+    r"|not|cannot|unknown|unclear|nicht|unbekannt|inconnue?s?)\b|n['\u2019]t\b|\A\W*one\b",
+    re.IGNORECASE,
+)
+"""A number, or that there is none, or that nobody knows."""
+_DIGIT = re.compile(r"[0-9]")
+_MARKED = re.compile(r"\[([A-Za-z0-9_, -]{1,200})\]")
+
+
+def weighed(value: Any, evidence: Evidence) -> Accepted:
+    """An answer without a fault, beside what it was built on.
+
+    Where there was nothing to look at, all of it is the model's own word, and nothing is said. A
+    number that an earlier task has judged or rated is not asked about again: it is repeated.
+    """
+    if not evidence.found:
+        return Accepted(value)
+    sources = Sources((*evidence.results.values(), *evidence.calls), evidence.words)
+    said = _without_marks(value, evidence.results) if isinstance(value, str) else value
+    numbers = unsupported(said, sources, evidence.doubtful)
+    asks = numbers and (sources.have_figures or (evidence.closing and unsupported(said, sources)))
+    return Accepted(value, numbers, DOUBT.format(", ".join(numbers)) if asks else "")
+
+
+def not_repeated(answer: Accepted, evidence: Evidence) -> Accepted:
+    """An executor's: what it was given is, as it stood, seldom what its task wants.
+
+    Where that is all it has found, or its own calls have said the same, it may well be; so may an
+    empty one, and a value of the form that its task asks for (a text's is not read).
+    """
+    said = _opened(answer.value)
+    others = len(evidence.results) - 1 + len(evidence.calls)
+    if answer.say or not others or not said or not isinstance(said, dict | list):
+        return answer
+    if any(_opened(one) == said for one in evidence.calls):
+        return answer
+    same = next((task for task, one in evidence.results.items() if _opened(one) == said), None)
+    if same is None:
+        return answer
+    say = REPEATS.format(same)
+    if evidence.calls:
+        said_last = one_line(as_text(evidence.calls[-1]), SAID)
+        say = REPEATS_BUT_LOOKED.format(same, said_last)
+    return Accepted(answer.value, answer.unsupported, say)
+
+
+def with_its_number(answer: Accepted, goal: str, results: Iterable[Any]) -> Accepted:
+    """The job's: who is asked how many names a number, or says that there is none, or no word of
+    it. Where no result has a number either, asking again would have one made up.
+    """
+    asks = isinstance(answer.value, str) and _ASKS_HOW_MANY.search(_QUOTED.sub(" ", goal))
+    if answer.say or not asks or _NUMBER.search(answer.value):
+        return answer
+    if not any(isinstance(one, list) or _DIGIT.search(as_text(one)) for one in results):
+        return answer
+    return Accepted(answer.value, answer.unsupported, say=HOW_MANY)
+
+
+def better(first: Accepted, second: Accepted | Fault) -> Accepted:
+    """Of a usable answer and what came when it was asked back: the second, where it is not worse.
+
+    A usable answer stays one, and one that states more of its own is no better.
+    """
+    if isinstance(second, Fault):
+        return first
+    had = len(first.unsupported)
+    return first if had and len(second.unsupported) > had else second
+
+
+def echoes(text: str, told: Iterable[str]) -> bool:
+    """Whether an answer is made of what its model was told about an earlier one."""
+    flat = one_line(text, WORDS)
+    return any(one_line(one, ECHOED) in flat for one in (say[:ECHOED] for say in told))
+
+
+def _without_marks(text: str, tasks: Iterable[str]) -> str:
+    """Without `[100]`, where that is a task."""
+    known = frozenset(tasks)
+
+    def kept(found: re.Match[str]) -> str:
+        return " " if all(one.strip() in known for one in found[1].split(",")) else found[0]
+
+    return _MARKED.sub(kept, text)
+
+
+def _opened(value: Any) -> Any:
+    """What stands in a text as JSON, also under the heading that it had in the prompt."""
+    return parsed(_HEADING.sub("", value) if isinstance(value, str) else value)
