@@ -162,7 +162,8 @@ def unsupported(value: Any, sources: Sources, doubtful: Iterable[str] = ()) -> t
 
 def remark(numbers: Sequence[str]) -> str:
     """One line for people, who are told of the first few; programs are told of all."""
-    shown = ", ".join(numbers[:_SHOWN])
+    between = "; " if any("," in number for number in numbers) else ", "
+    shown = between.join(numbers[:_SHOWN])
     more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
     return f"no tool's result says {shown}{more}: the model's own word"
 
@@ -174,8 +175,7 @@ def _missing(one: Stated, sources: Sources, doubted: frozenset[Decimal]) -> list
     if not sources.are_known or sources.say(one):
         return []
     parts = [text for part in one.parts for text in _missing(part, sources, doubted)]
-    is_one = len(parts) == len(one.parts) and one.meant
-    return [one.text] if is_one or not one.parts else parts
+    return [one.text] if one.meant and (parts or not one.parts) else parts
 
 
 def _texts(value: Any) -> Iterator[str]:

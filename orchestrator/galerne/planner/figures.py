@@ -6,7 +6,8 @@
 Small models compare two numbers by repeating the first, and add them wrongly; what stands in their
 prompt they can read. A field is told of where several records have a number in it: results of
 tasks, or elements of a list. A record is called by the text in it that no other one has, and one
-that repeats another is none.
+that repeats another is none; where it has no text, it may repeat it or be another one like it, so
+its fields have no total.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,8 +27,8 @@ SHOWN: Final = 12
 """Records of a field that are shown: of more, the largest and the smallest."""
 LEAST: Final = 3
 """How many of those are the smallest."""
-MOST: Final = 1_000
-"""Records that are put in order: a list may have any number."""
+MOST: Final = 20_000
+"""Records that are put in order. Of more nothing is told: the total of a part is none."""
 NAME: Final = 80
 """Characters of a record's name."""
 _LARGEST: Final = 10**15
@@ -39,6 +40,7 @@ class _Record(msgspec.Struct, frozen=True):
 
     place: str
     fields: Mapping[str, Any]
+    may_repeat: bool = False
 
 
 def figures_section(results: Mapping[str, Any], *, bare: bool = True) -> list[str]:
@@ -61,17 +63,21 @@ def figures(results: Mapping[str, Any], *, bare: bool = True) -> str:
             if (number := _number(value)) is not None:
                 fields.setdefault(field, []).append((number, name))
     several = [(field, numbers) for field, numbers in fields.items() if len(numbers) > 1]
-    return "\n".join(_line(field, numbers) for field, numbers in several[:FIELDS])
+    unsure = {field for record in records if record.may_repeat for field in record.fields}
+    return "\n".join(
+        _line(field, numbers, has_total=field not in unsure) for field, numbers in several[:FIELDS]
+    )
 
 
-def _line(field: str, numbers: Sequence[tuple[Decimal, str]]) -> str:
+def _line(field: str, numbers: Sequence[tuple[Decimal, str]], *, has_total: bool) -> str:
     in_order = sorted(numbers, key=lambda one: -one[0])
     shown = [f"{_text(number)} ({name})" for number, name in in_order]
     if len(shown) > SHOWN:
         shown[SHOWN - LEAST : -LEAST] = [f"… {len(shown) - SHOWN} more …"]
     total = sum((number for number, _ in numbers), Decimal(0))
     title = f"{one_line(field, NAME)}, " if field else ""
-    return f"{title}largest first: {', '.join(shown)}; total {_text(total)}"
+    in_all = f"; total {_text(total)}" if has_total else ""
+    return f"{title}largest first: {', '.join(shown)}{in_all}"
 
 
 def _records(results: Mapping[str, Any]) -> list[_Record]:
@@ -82,11 +88,23 @@ def _records(results: Mapping[str, Any]) -> list[_Record]:
             elements = cast("Sequence[Any]", value)
             found += (
                 _Record(f"task {task}, element {n}", _fields(_opened(one)))
-                for n, one in enumerate(elements[:MOST], 1)
+                for n, one in enumerate(elements[: MOST + 1], 1)
             )
-        elif (fields := _fields(value)) not in [one.fields for one in found] or "" in fields:
-            found.append(_Record(f"task {task}", fields))
-    return found[:MOST]
+        else:
+            record = _of_task(f"task {task}", _fields(value), found)
+            found += [] if record is None else [record]
+        if len(found) > MOST:
+            return []
+    return found
+
+
+def _of_task(place: str, fields: dict[str, Any], before: Sequence[_Record]) -> _Record | None:
+    """None: it repeats one of those before it."""
+    record = _Record(place, fields)
+    if "" in fields or fields not in [one.fields for one in before]:
+        return record
+    has_name = next(_short_texts(record), None) is not None
+    return None if has_name else _Record(place, fields, may_repeat=True)
 
 
 def _fields(value: Any) -> dict[str, Any]:

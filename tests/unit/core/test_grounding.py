@@ -96,6 +96,7 @@ def test_what_an_earlier_task_has_made_up_is_not_supported_by_its_result() -> No
 
 def test_people_are_told_in_one_line() -> None:
     assert remark(("302", "7")) == "no tool's result says 302, 7: the model's own word"
+    assert remark(("9,999", "7")) == "no tool's result says 9,999; 7: the model's own word"
     assert remark(tuple("123456789")).startswith(
         "no tool's result says 1, 2, 3, 4, 5, 6 and 3 more"
     )
@@ -130,7 +131,7 @@ def test_what_an_honest_answer_writes_is_no_doubt(text: Any) -> None:
         ("about 600, about 388.9", ("600", "388.9")),
         ("3.999 Wörter, 3 999 mots, 39,9 %", ("3.999", "3 999", "39,9")),
         ("389 words", ("389",)),
-        ("9.2 million, 388 944", ("9.2", "944")),
+        ("9.2 million, 388 944", ("9.2", "388 944")),
     ],
 )
 def test_what_is_not_said_is_told_of_as_it_stands(text: str, not_said: tuple[str, ...]) -> None:

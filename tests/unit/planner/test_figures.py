@@ -47,6 +47,12 @@ def test_records_are_called_by_a_text_that_no_other_has_or_by_their_place() -> N
     assert figures({"1": named}) == "n, largest first: 2 (two), 1 (one); total 3"
 
 
+def test_two_tasks_may_have_found_the_same() -> None:
+    """Nothing says whether the second repeats the first: their sum is not told as exact."""
+    same = {"1": {"words": 5}, "2": {"words": 5}, "3": {"words": 7}}
+    assert figures(same) == "words, largest first: 7 (task 3), 5 (task 1), 5 (task 2)"
+
+
 def test_bare_numbers_are_compared_where_they_stand_side_by_side() -> None:
     results = {"1": 437, "2": 42}
     assert figures(results) == "largest first: 437 (task 1), 42 (task 2); total 479"
@@ -54,10 +60,13 @@ def test_bare_numbers_are_compared_where_they_stand_side_by_side() -> None:
 
 
 def test_of_many_the_largest_and_the_smallest_are_shown() -> None:
-    many = [{"n": n} for n in range(MOST + 10)]
+    many = [{"n": n} for n in range(MOST)]
     line = figures({"1": many})
     assert line.count("(task 1, element ") == SHOWN
     assert f"… {MOST - SHOWN} more …, 2 (task 1, element 3)" in line
+    assert line.endswith(f"; total {sum(range(MOST))}")
+    assert figures({"1": [*many, {"n": 1}]}) == "", "the total of a part is none"
+    assert figures({"1": many, "2": {"n": -1}}) == ""
     wide = {str(n): n for n in range(FIELDS + 5)}
     assert len(figures({"1": wide, "2": {**wide, "x": 1}}).splitlines()) == FIELDS
 
