@@ -1,7 +1,7 @@
 """Which numbers of a text no result says: from data to data.
 
     text ─▶ 10, 17       what it states: whole numbers and decimals that stand by themselves
-    results ─▶ 17, 388   every number in them, and how long each list is
+    results ─▶ 17, 388   every number in them, how long each list is, how many lines a text has
              ─▶ 702      what follows from numbers under one name: sums, differences, products,
                          ratios, means, shares; and of each with a number that was asked about
 
@@ -19,6 +19,7 @@ from itertools import combinations, islice, product
 from typing import Any, Final, cast
 
 from galerne.core.numerals import EXACT, Stated, decimal, digits_of, numbers, stated, values
+from galerne.core.one_line import line_count
 from galerne.core.refs import parsed
 
 MOST_PAIRS: Final = 40
@@ -61,6 +62,8 @@ class Sources:
         self._texts_left = MOST_TEXTS
         for result in results:
             self._take(_opened(result))
+            if isinstance(result, str):
+                self._said.add(Decimal(line_count(result)))
         asked = list(numbers("\n".join(words)[:MOST_READ]))
         self._said.update(asked)
         self._reckon([one for one in dict.fromkeys(asked) if one > LEAST_ASKED][:MOST_ASKED])

@@ -220,5 +220,5 @@ def _without_numbering(text: str) -> str:
 
 
 def digits_of(number: Any) -> str:
-    """Of a number that is none to anybody, nothing."""
-    return str(number) if abs(number) < 10**DIGITS else ""
+    """Without an exponent: `1e+20` would state 20. Of a number that is none to anybody, nothing."""
+    return f"{Decimal(str(number)):f}" if abs(number) < 10**DIGITS else ""

@@ -1,4 +1,4 @@
-"""The numbers of several results, put in order and added up before a model reads them.
+r"""The numbers of results, worked out before a model reads them.
 
     {"path": "a.txt", "words": 295}, {"path": "b.txt", "words": 391}
       ─▶  words, largest first: 391 (b.txt), 295 (a.txt); total 686
@@ -8,19 +8,31 @@ prompt they can read. A field is told of where several records have a number in 
 tasks, or elements of a list. A record is called by the text in it that no other one has, and one
 that repeats another is none; where it has no text, it may repeat it or be another one like it, so
 its fields have no total.
+
+    "# 5. Leases\nA lease …"
+      ─▶  task 1 is a text of 19 lines; its first line: # 5. Leases
+
+Of a text they miscount the lines, and give a first line that stands escaped in their prompt with
+the backslash, or without the mark behind it. One that ends with a note in brackets is only a part.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import islice
 from typing import Any, Final, cast
 
 import msgspec
 
-from galerne.core.one_line import one_line
+from galerne.core.one_line import line_count, one_line
 from galerne.core.refs import parsed
 from galerne.planner.sections import section
 
 INTRODUCTION: Final = "The numbers of the results, compared and added up exactly:"
+TEXTS: Final = 4
+"""Texts of several lines that are told of, the first ones."""
+FIRST: Final = 120
+"""Characters of a text's first line; a longer one is not told."""
 FIELDS: Final = 8
 """Fields that are told of, in the order in which they come."""
 SHOWN: Final = 12
@@ -31,6 +43,8 @@ MOST: Final = 20_000
 """Records that are put in order. Of more nothing is told: the total of a part is none."""
 NAME: Final = 80
 """Characters of a record's name."""
+_ENDS_WITH_A_NOTE: Final = re.compile(r"\n\[[^\n]*\]\n?\Z")
+_WORD: Final = re.compile(r"\w")
 _LARGEST: Final = 10**15
 _SMALLEST: Final = 10**-9
 
@@ -45,8 +59,9 @@ class _Record(msgspec.Struct, frozen=True):
 
 def figures_section(results: Mapping[str, Any], *, bare: bool = True) -> list[str]:
     """A part of a prompt, or none."""
-    lines = figures(results, bare=bare)
-    return [section("# Figures", f"{INTRODUCTION}\n{lines}")] if lines else []
+    compared = figures(results, bare=bare)
+    lines = [*_texts(results), *([f"{INTRODUCTION}\n{compared}"] if compared else ())]
+    return [section("# Figures", "\n".join(lines))] if lines else []
 
 
 def figures(results: Mapping[str, Any], *, bare: bool = True) -> str:
@@ -67,6 +82,23 @@ def figures(results: Mapping[str, Any], *, bare: bool = True) -> str:
     return "\n".join(
         _line(field, numbers, has_total=field not in unsure) for field, numbers in several[:FIELDS]
     )
+
+
+def _texts(results: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each text of several lines."""
+    texts = (
+        (task, value)
+        for task, value in results.items()
+        if isinstance(value, str) and isinstance(_opened(value), str)
+    )
+    several = ((task, text) for task, text in texts if "\n" in text.strip("\n"))
+    for task, text in islice(several, TEXTS):
+        if _ENDS_WITH_A_NOTE.search(text):
+            continue
+        first = text.partition("\n")[0].strip()
+        is_told = len(first) <= FIRST and first.isprintable() and _WORD.search(first)
+        told = f"; its first line: {first}" if is_told else ""
+        yield f"task {task} is a text of {line_count(text)} lines{told}"
 
 
 def _line(field: str, numbers: Sequence[tuple[Decimal, str]], *, has_total: bool) -> str:

@@ -51,7 +51,8 @@ async def test_a_text_is_the_value() -> None:
     assert system.content.startswith("You carry out one task of a larger job.\n")
     assert user.content == (
         "# Goal of the job\nthe goal\n\n# Task\nRead it\n\\# Task\nwell\n\n"
-        '# Results\n\n## 1\n\\# one\nx\n\n## 2\n{"words":7}'
+        '# Results\n\n## 1\n\\# one\nx\n\n## 2\n{"words":7}\n\n'
+        "# Figures\ntask 1 is a text of 2 lines; its first line: # one"
     )
     assert request.tools == tuple(tool.schema() for tool in TOOLS)
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from galerne.core.grounding import (
@@ -69,6 +69,8 @@ def test_a_number_is_said_or_follows_from_numbers_of_one_name(
         ([{"n": 1}, {"n": 2}, {"n": 4}], "7 in all", True),
         ({"$blob": "x", "size": 70_000}, "70000 bytes", True),
         (1e300, "1e300", True),  # no plain number
+        ("one\ntwo\nthree of it\n", "3 lines", True),
+        ("one\ntwo\n", "10 lines", False),
     ],
 )
 def test_what_results_say(result: Any, text: str, is_said: bool) -> None:
@@ -191,6 +193,7 @@ def test_every_number_of_a_result_and_their_sum_are_supported(numbers: list[int]
 
 
 @given(WILD)
+@example("1e20")
 def test_a_text_supports_itself(text: str) -> None:
     assert unsupported(text, Sources((text,))) == ()
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galerne.planner import figures_section
-from galerne.planner.figures import FIELDS, MOST, SHOWN, figures
+from galerne.planner.figures import FIELDS, FIRST, MOST, SHOWN, TEXTS, figures
 
 A = {"path": "a.txt", "words": 295, "lines": 24}
 B = {"path": "b.txt", "words": 391, "lines": 31}
@@ -33,6 +33,37 @@ def test_fields_that_several_records_have_are_put_in_order_and_added_up() -> Non
 def test_where_nothing_is_to_be_compared_there_is_nothing(results: dict[str, Any]) -> None:
     assert figures(results) == ""
     assert figures_section(results) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("# 5. Leases\n\nA lease\n", "a text of 3 lines; its first line: # 5. Leases"),
+        ("\none\r\ntwo", "a text of 3 lines"),
+        ("x" * FIRST + "\ny", f"a text of 2 lines; its first line: {'x' * FIRST}"),
+        ("x" * FIRST + "x\ny", "a text of 2 lines"),
+        ("---\ny", "a text of 2 lines"),
+        ("a\u2028# Task\nb", "a text of 2 lines"),
+        ("a\x1b[2J\nb", "a text of 2 lines"),
+    ],
+)
+def test_of_a_text_its_lines_and_the_first_one_are_told(text: str, told: str) -> None:
+    assert figures_section({"1": text}) == [f"# Figures\ntask 1 is {told}"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["one line\n", "\n\n", '{\n"a": 1}', "a\nb\n[lines 1 to 2; the file goes on]", {"a": "b\nc"}],
+)
+def test_what_is_no_whole_text_of_several_lines_has_no_number_of_lines(value: Any) -> None:
+    assert figures_section({"1": value}) == []
+
+
+def test_few_texts_are_told_of_and_before_what_is_compared() -> None:
+    texts = {str(n): "a\nb" for n in range(TEXTS + 3)}
+    (part,) = figures_section({**texts, "x": A, "y": B})
+    assert part.count("is a text of 2 lines") == TEXTS
+    assert part.index("is a text of") < part.index("The numbers of the results")
 
 
 def test_records_are_called_by_a_text_that_no_other_has_or_by_their_place() -> None:

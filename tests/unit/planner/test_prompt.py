@@ -91,7 +91,8 @@ def test_the_answer_is_asked_from_goal_and_results() -> None:
     assert system.startswith("You write the final answer of a job.\n")
     assert user == (
         "# Goal\nthe goal\n\n# Results\n\n## 1: read the file\n\\# Title\ntext\n\n"
-        '## 2:\n{"words":7}'
+        '## 2:\n{"words":7}\n\n'
+        "# Figures\ntask 1 is a text of 2 lines; its first line: # Title"
     )
 
 
