@@ -21,7 +21,9 @@ SHIPS = ("kestrel", "heron", "osprey", "petrel", "gannet", "plover")
 FILLER = ("wind", "rope", "tide", "mast", "anchor", "sail", "reef", "harbour", "deck", "chart")
 RECORDS = Path(__file__).parents[1] / "docs" / "adr"
 _FACT = "\0"
-_NOT = re.compile(r"\b(?:not|never|no|none|neither|nor|cannot)\b|n't\b", re.IGNORECASE)
+_NOT = re.compile(
+    r"(?<![\w/-])(?:not|never|no|none|neither|nor|cannot)(?![\w/-])|n't\b", re.IGNORECASE
+)
 _WORD = re.compile(r"(?<![\w/-])[a-z]{7,}(?![\w/-])")
 
 

@@ -1,7 +1,7 @@
 """What makes an answer doubtful that can be used, and what its model is asked then: data to data.
 
     states numbers that no result says ▸ gives one of several results as it stands ▸ is asked how
-    many, and has no number
+    many, and has no number ▸ is asked which, and denies it where no result denies anything
 
 It is asked back once. What comes then is taken where it is no worse, with the numbers that no
 result says named beside it (`core.grounding`): a larger model costs twenty times as much, and a
@@ -9,7 +9,7 @@ mark says what is to be checked.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from galerne.core.grounding import Sources, unsupported
@@ -33,10 +33,15 @@ ECHO: Final = "the model repeats what it was told"
 ECHOED: Final = 60
 """Characters of what it was told by which that is known."""
 SAID: Final = 300
-"""Characters of what the last call has said."""
+"""Characters of what the last call has said, and of an answer that only denies."""
 HOW_MANY: Final = (
     "The goal asks for a number, too, and your answer has none. Give the whole answer anew, with"
     " that number, or with the words that no result says it."
+)
+
+DENIES: Final = (
+    "Your answer says that it is not so, and no result says that. Read the results again: what they"
+    " name has been found. Give the whole answer anew."
 )
 
 _HEADING = re.compile(r"\A(?:##? [^\n]*\n)+")
@@ -59,6 +64,22 @@ _NUMBER = re.compile(
 )
 """A number, or that there is none, or that nobody knows."""
 _DIGIT = re.compile(r"[0-9]")
+_ASKS_WHICH = re.compile(
+    r"\b(?:which|who|whom|whose|what|where|when|welche[rsmn]?|wer|wen|was|wo|wann|quel(?:le)?s?|qui"
+    r"|o[uù]|quand|cu[aá]l(?:es)?|qui[eé]n(?:es)?|qu[eé]|d[oó]nde|cu[aá]ndo|quale|quali|chi|dove"
+    r"|quando|qual|quem|onde)\b",
+    re.IGNORECASE,
+)
+_DENIAL = re.compile(
+    r"(?<![\w/.-])(?:not|never|no|none|nobody|nothing|neither|nor|cannot|without|nicht|nie|kein\w{0,2}"
+    r"|weder|ohne|ne|pas|jamais|aucune?|ni|sans|nunca|ning[uú]n[oa]?|nada|nadie|non|nessun[oa]?"
+    r"|niente|n[aã]o|nenhuma?)(?![\w/-])|n['\u2019]t\b",
+    re.IGNORECASE,
+)
+_EMPTY = re.compile(
+    r"\[\]|\{\}|\b(?:null|false|failed|error)\b|(?<![\w.])0(?![\w.])", re.IGNORECASE
+)
+"""In a result, what there was nothing of."""
 _MARKED = re.compile(r"\[([A-Za-z0-9_, -]{1,200})\]")
 
 
@@ -109,6 +130,25 @@ def with_its_number(answer: Accepted, goal: str, results: Iterable[Any]) -> Acce
     if not any(isinstance(one, list) or _DIGIT.search(as_text(one)) for one in results):
         return answer
     return Accepted(answer.value, answer.unsupported, say=HOW_MANY)
+
+
+def not_denied(answer: Accepted, goal: str, results: Iterable[Any]) -> Accepted:
+    """The job's: who asks which, takes it that there is one.
+
+    That there is none may well be, where a result denies something, or is empty; and a longer text
+    may deny this and that.
+    """
+    text = answer.value if isinstance(answer.value, str) and len(answer.value) <= SAID else ""
+    asks = _ASKS_WHICH.search(goal) and not _DENIAL.search(goal)
+    if answer.say or not asks or not _DENIAL.search(_QUOTED.sub(" ", text)):
+        return answer
+    if any(not one or _EMPTY.search(said) or _DENIAL.search(said) for one, said in _said(results)):
+        return answer
+    return Accepted(answer.value, answer.unsupported, say=DENIES)
+
+
+def _said(results: Iterable[Any]) -> Iterator[tuple[Any, str]]:
+    return ((one, as_text(one)) for one in results)
 
 
 def better(first: Accepted, second: Accepted | Fault) -> Accepted:

@@ -22,7 +22,7 @@ from galerne.messages.facts import Lane, Ready
 from galerne.messages.plan import TaskKind
 from galerne.planner import answer_request, one_line
 from galerne_agents.checks import Accepted, Evidence, Fault, judged
-from galerne_agents.doubts import ECHO, better, echoes, weighed, with_its_number
+from galerne_agents.doubts import ECHO, better, echoes, not_denied, weighed, with_its_number
 from galerne_agents.longer import ask_longer
 
 MISSING: Final = 500
@@ -116,7 +116,8 @@ def _judged(ready: Ready, reply: ChatReply, told: str = "") -> Accepted | Fault:
         verdict = Accepted(without_strangers(verdict.value, ready.task.needs))
     evidence = _evidence(ready)
     answer = weighed(verdict.value, evidence)
-    return with_its_number(answer, ready.goal, evidence.results.values())
+    answer = with_its_number(answer, ready.goal, evidence.results.values())
+    return not_denied(answer, ready.goal, evidence.results.values())
 
 
 def _evidence(ready: Ready) -> Evidence:

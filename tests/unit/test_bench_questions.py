@@ -20,6 +20,11 @@ LINE = Question(goal="What is the first line?", facts=("# 18. Numbers that no re
         (LONGER, "heron and gannet have 62 words.", False),
         (LONGER, "gannet has 162 words.", False),
         (LINE, "It is `# 18. Numbers that no result says`.", True),
+        (
+            LINE,
+            "The first line of a/who-says-no-12.md is `# 18. Numbers that no result says`.",
+            True,
+        ),
         (LINE, "It is `Numbers that no result says`.", False),
     ],
 )

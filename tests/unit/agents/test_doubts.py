@@ -1,17 +1,21 @@
 """What makes an answer doubtful, and what is asked then."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from galerne.messages.plan import Succeeded
 from galerne_agents.checks import Accepted, Evidence, Fault
 from galerne_agents.doubts import (
+    DENIES,
     DOUBT,
     HOW_MANY,
     REPEATS,
     REPEATS_BUT_LOOKED,
     better,
     echoes,
+    not_denied,
     not_repeated,
     weighed,
     with_its_number,
@@ -116,3 +120,37 @@ def test_of_two_answers_the_second_stands_where_it_is_no_worse() -> None:
     assert better(one, two) is one
     assert better(sure, one) is one, "it was asked for something else"
     assert better(one, Fault("x", "y")) is one
+
+
+EMPTY: list[Any] = []
+LISBON = "Which file in the folder ships mentions Lisbon?"
+
+
+@pytest.mark.parametrize(
+    ("answer", "goal", "results", "asks"),
+    [
+        ("ships/a.txt does not mention Lisbon.", LISBON, ["ships/a.txt"], True),
+        ("No file does.", LISBON, ["ships/a.txt", {"lines": 7}], True),
+        ("Nobody is named.", "Who is the captain of a.txt?", ["captain: Mara"], True),
+        ("Keine Datei.", "Welche Datei nennt Bari?", ["a.txt"], True),
+        ("ships/a.txt mentions it.", LISBON, ["ships/a.txt"], False),
+        ("It is why-not/no-one.txt.", LISBON, ["why-not/no-one.txt"], False),
+        ('It begins with "No wind".', "What is the first line?", ["wind"], False),
+        ("No file does.", LISBON, [EMPTY], False),
+        ("No file does.", LISBON, [""], False),
+        ("No file does.", LISBON, ["a.txt", {"matches": EMPTY}], False),
+        ("No file does.", LISBON, [{"matches": 0}], False),
+        ("No file does.", LISBON, ["Lisbon is not mentioned"], False),
+        ("No file does.", LISBON, ["(failed: no route)"], False),
+        ("a.txt is not longer.", "Is a.txt longer than b.txt?", [{"words": 1}], False),
+        ("a.txt does not.", "Which file does not mention Bari?", ["a.txt"], False),
+        ({"file": "none"}, LISBON, ["ships/a.txt"], False),
+        (f"{'It has this and that. ' * 20}It is not long.", LISBON, ["ships/a.txt"], False),
+    ],
+)
+def test_who_asks_which_is_not_told_that_there_is_none_where_no_result_says_so(
+    answer: Any, goal: str, results: list[Any], asks: bool
+) -> None:
+    said = not_denied(Accepted(answer), goal, results)
+    assert said == Accepted(answer, say=DENIES if asks else "")
+    assert not_denied(said, goal, results) == said
