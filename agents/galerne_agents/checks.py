@@ -47,13 +47,14 @@ _FENCED = re.compile(r"```[A-Za-z]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
 class Accepted(msgspec.Struct, frozen=True, tag=True):
     """The task's value: text, or what the text says in JSON where the task has a schema.
 
-    `unsupported` are numbers in it that no result says; `say` is what the model may be asked
-    before it is taken (empty: nothing).
+    `unsupported` are numbers and denials in it that no result says; `say` is what the model may
+    be asked before it is taken (empty: nothing), `afresh` without being shown what it has said.
     """
 
     value: Any
     unsupported: tuple[str, ...] = ()
     say: str = ""
+    afresh: bool = False
 
     @property
     def result(self) -> Any:

@@ -9,7 +9,7 @@ mark says what is to be checked.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final
 
 from galerne.core.grounding import Sources, unsupported
@@ -40,8 +40,7 @@ HOW_MANY: Final = (
 )
 
 DENIES: Final = (
-    "Your answer says that it is not so, and no result says that. Read the results again: what they"
-    " name has been found. Give the whole answer anew."
+    'No result says "{}". The last one says: {}\nGive the whole answer anew, with what it says.'
 )
 
 _HEADING = re.compile(r"\A(?:##? [^\n]*\n)+")
@@ -73,9 +72,10 @@ _ASKS_WHICH = re.compile(
 _DENIAL = re.compile(
     r"(?<![\w/.-])(?:not|never|no|none|nobody|nothing|neither|nor|cannot|without|nicht|nie|kein\w{0,2}"
     r"|weder|ohne|ne|pas|jamais|aucune?|ni|sans|nunca|ning[uú]n[oa]?|nada|nadie|non|nessun[oa]?"
-    r"|niente|n[aã]o|nenhuma?)(?![\w/-])|n['\u2019]t\b",
+    r"|niente|n[aã]o|nenhuma?)(?![\w/-])(?: \w{1,20})?|\b\w{1,12}n['\u2019]t\b(?: \w{1,20})?",
     re.IGNORECASE,
 )
+"""With the word behind it."""
 _EMPTY = re.compile(
     r"\[\]|\{\}|\b(?:null|false|failed|error)\b|(?<![\w.])0(?![\w.])", re.IGNORECASE
 )
@@ -136,19 +136,18 @@ def not_denied(answer: Accepted, goal: str, results: Iterable[Any]) -> Accepted:
     """The job's: who asks which, takes it that there is one.
 
     That there is none may well be, where a result denies something, or is empty; and a longer text
-    may deny this and that.
+    may deny this and that. A small model that is shown its denial repeats it.
     """
     text = answer.value if isinstance(answer.value, str) and len(answer.value) <= SAID else ""
+    denial = _DENIAL.search(_QUOTED.sub(" ", text))
     asks = _ASKS_WHICH.search(goal) and not _DENIAL.search(goal)
-    if answer.say or not asks or not _DENIAL.search(_QUOTED.sub(" ", text)):
+    results = [as_text(one) if one else "" for one in results]
+    if answer.say or not asks or denial is None or not results:
         return answer
-    if any(not one or _EMPTY.search(said) or _DENIAL.search(said) for one, said in _said(results)):
+    if any(not said or _EMPTY.search(said) or _DENIAL.search(said) for said in results):
         return answer
-    return Accepted(answer.value, answer.unsupported, say=DENIES)
-
-
-def _said(results: Iterable[Any]) -> Iterator[tuple[Any, str]]:
-    return ((one, as_text(one)) for one in results)
+    say = DENIES.format(denial[0], one_line(results[-1], SAID))
+    return Accepted(answer.value, (*answer.unsupported, denial[0]), say, afresh=True)
 
 
 def better(first: Accepted, second: Accepted | Fault) -> Accepted:

@@ -64,6 +64,7 @@ class SynthesizerAgent:
         if verdict.say:
             again = _again(request, reply, verdict.say)
             if isinstance(verdict, Accepted):
+                again = _again(request, None, verdict.say) if verdict.afresh else again
                 verdict = await _asked_back(context, again, verdict)
             else:
                 verdict = _judged(ready, await ask_longer(context, again, _ignore), verdict.say)
@@ -131,11 +132,12 @@ def _evidence(ready: Ready) -> Evidence:
     )
 
 
-def _again(request: ChatRequest, reply: ChatReply, say: str) -> ChatRequest:
-    said = ChatMessage("assistant", reply.message.content)
-    before = (*request.messages, said) if reply.message.content.strip() else request.messages
+def _again(request: ChatRequest, reply: ChatReply | None, say: str) -> ChatRequest:
+    """`reply` None: as if it had not answered yet."""
+    said = "" if reply is None else reply.message.content
+    turns = (ChatMessage("assistant", said),) if said.strip() else ()
     why = ChatMessage("user", say)
-    return msgspec.structs.replace(request, messages=(*before, why))
+    return msgspec.structs.replace(request, messages=(*request.messages, *turns, why))
 
 
 def _missing(text: str) -> str | None:

@@ -285,7 +285,7 @@ class Ended(Fact, frozen=True, tag="ended"):
 
     `result` is the answer; where a budget or the time ran out, `{"results": {task: value}}` of the
     tasks that were finished. `would_have` is what its tokens had cost on the planner's model alone.
-    `unsupported` are numbers of the answer that no result of a tool says.
+    `unsupported` are numbers and denials of the answer that no result of a tool says.
     """
 
     status: JobStatus

@@ -96,7 +96,7 @@ class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
 class Succeeded(msgspec.Struct, frozen=True, omit_defaults=True, tag="succeeded"):
     """`value` is any JSON value; for an agent task it is the model's closing text.
 
-    `unsupported` are numbers in it that no result of a tool says (`core.grounding`).
+    `unsupported` are numbers and denials in it that no result of a tool says.
     """
 
     value: Any

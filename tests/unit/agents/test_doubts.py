@@ -152,5 +152,17 @@ def test_who_asks_which_is_not_told_that_there_is_none_where_no_result_says_so(
     answer: Any, goal: str, results: list[Any], asks: bool
 ) -> None:
     said = not_denied(Accepted(answer), goal, results)
-    assert said == Accepted(answer, say=DENIES if asks else "")
+    assert (said.value, bool(said.say), said.afresh, len(said.unsupported)) == (
+        *(answer, asks),
+        *(asks, int(asks)),
+    )
     assert not_denied(said, goal, results) == said
+
+
+def test_a_denial_is_asked_about_with_the_last_result_and_named() -> None:
+    said = not_denied(Accepted("a.txt does not mention it."), LISBON, [["a.txt"], "a.txt\nb"])
+    assert said.unsupported == ("not mention",)
+    assert said.say == DENIES.format("not mention", "a.txt b")
+    assert not_denied(Accepted("It isn\u2019t there."), LISBON, ["a"]).unsupported == (
+        "isn\u2019t there",
+    )

@@ -157,3 +157,16 @@ async def test_an_answer_without_the_number_that_was_asked_for_is_asked_back_onc
     assert world.requests[1].messages[-1].content == HOW_MANY
     world = World(asked, script(says("The first one."), says("The first one.")))
     assert await SynthesizerAgent().run(world.attempt()) == "The first one."
+
+
+async def test_a_denial_that_no_result_says_is_asked_about_afresh_and_then_marked() -> None:
+    inputs = {"1": {"instruction": "search", "value": "a.txt"}}
+    asked = msgspec.structs.replace(READY, goal="Which file mentions Bari?", inputs=inputs)
+    world = World(asked, script(says("a.txt does not mention it."), says("a.txt")))
+    assert await SynthesizerAgent().run(world.attempt()) == "a.txt"
+    first, second = world.requests
+    assert [one.role for one in second.messages] == ["system", "user", "user"]
+    assert second.messages[:2] == first.messages
+    assert "The last one says: a.txt\n" in second.messages[-1].content
+    world = World(asked, script(says("a.txt does not mention it."), says("It does not.")))
+    assert await SynthesizerAgent().run(world.attempt()) == Succeeded("It does not.", ("not",))
