@@ -1,7 +1,7 @@
 """What makes an answer doubtful that can be used, and what its model is asked then: data to data.
 
     states numbers that no result says ▸ gives one of several results as it stands ▸ is asked how
-    many, and has no number ▸ is asked which, and denies it where no result denies anything
+    many, and has no number ▸ is asked which, and only denies where no result denies anything
 
 It is asked back once. What comes then is taken where it is no worse, with the numbers that no
 result says named beside it (`core.grounding`): a larger model costs twenty times as much, and a
@@ -76,6 +76,11 @@ _DENIAL = re.compile(
     re.IGNORECASE,
 )
 """With the word behind it."""
+_CONTRAST = re.compile(
+    r"[,;] (?:and |und |et |y |e )?(?:not|nicht|pas|non?|n[aã]o)\b", re.IGNORECASE
+)
+"""`b.txt, not a.txt` says which."""
+_SENTENCE_END = re.compile(r"[.!?](?=\s)|\n")
 _EMPTY = re.compile(
     r"\[\]|\{\}|\b(?:null|false|failed|error)\b|(?<![\w.])0(?![\w.])", re.IGNORECASE
 )
@@ -135,19 +140,20 @@ def with_its_number(answer: Accepted, goal: str, results: Iterable[Any]) -> Acce
 def not_denied(answer: Accepted, goal: str, results: Iterable[Any]) -> Accepted:
     """The job's: who asks which, takes it that there is one.
 
-    That there is none may well be, where a result denies something, or is empty; and a longer text
-    may deny this and that. A small model that is shown its denial repeats it.
+    That there is none may well be, where a result denies something, or is empty; and an answer of
+    which a sentence denies nothing, or a longer text, may deny this and that. A small model that is
+    shown its denial repeats it.
     """
     text = answer.value if isinstance(answer.value, str) and len(answer.value) <= SAID else ""
-    denial = _DENIAL.search(_QUOTED.sub(" ", text))
+    denial = _only_denial(_QUOTED.sub(" ", text))
     asks = _ASKS_WHICH.search(goal) and not _DENIAL.search(goal)
     results = [as_text(one) if one else "" for one in results]
-    if answer.say or not asks or denial is None or not results:
+    if answer.say or not asks or not denial or not results:
         return answer
     if any(not said or _EMPTY.search(said) or _DENIAL.search(said) for said in results):
         return answer
-    say = DENIES.format(denial[0], one_line(results[-1], SAID))
-    return Accepted(answer.value, (*answer.unsupported, denial[0]), say, afresh=True)
+    say = DENIES.format(denial, one_line(results[-1], SAID))
+    return Accepted(answer.value, (*answer.unsupported, denial), say, afresh=True)
 
 
 def better(first: Accepted, second: Accepted | Fault) -> Accepted:
@@ -165,6 +171,14 @@ def echoes(text: str, told: Iterable[str]) -> bool:
     """Whether an answer is made of what its model was told about an earlier one."""
     flat = one_line(text, WORDS)
     return any(one_line(one, ECHOED) in flat for one in (say[:ECHOED] for say in told))
+
+
+def _only_denial(text: str) -> str:
+    """The first word of denial, with the word behind it, where every sentence denies."""
+    sentences = [one for one in _SENTENCE_END.split(text) if any(map(str.isalnum, one))]
+    found = [_DENIAL.search(_CONTRAST.sub(" ", one)) for one in sentences]
+    denials = [one[0] for one in found if one is not None]
+    return denials[0] if denials and len(denials) == len(sentences) else ""
 
 
 def _without_marks(text: str, tasks: Iterable[str]) -> str:
