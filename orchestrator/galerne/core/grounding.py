@@ -37,7 +37,7 @@ MOST_TEXTS: Final = 2_000
 MOST_TOLD: Final = 20
 """Numbers of a text that are told of."""
 MOST_READ: Final = 500_000
-"""Characters of all results that are read, so that none keeps a worker busy: half a second. Models
+"""Characters of all results that are read, so that none keeps a worker busy: under a second. Models
 read less of them; where there are more, nobody knows what is said, and nothing is told."""
 _LEAST_READ = 10
 """Characters that each value counts as."""

@@ -24,11 +24,12 @@ NEAR: Final = Decimal("0.15")
 """How far from a round number, as a part of it, "about" reaches; never above half of its last
 digit that is no zero."""
 
+# Atomic groups and no possessive ones: `(?:…){0,40}+` goes wrong before Python 3.11.5.
 _GAP = "'\u2019 \u00a0\u2009\u202f"
-_PLAIN = r"[0-9]{1,31}(?:,[0-9]{3}(?![0-9]))*+(?:\.[0-9]{1,31})?+"
+_PLAIN = r"[0-9]{1,31}(?>(?:,[0-9]{3}(?![0-9]))*)(?>(?:\.[0-9]{1,31})?)"
 _TOKEN = (
-    r"[0-9]{1,31}(?:[.,][0-9]{1,31}){0,40}+"
-    rf"(?:[{_GAP}][0-9]{{3}}(?![\w/:\\-])){{0,10}}+(?:[.,][0-9]{{1,31}})?+"
+    r"[0-9]{1,31}(?>(?:[.,][0-9]{1,31}){0,40})"
+    rf"(?>(?:[{_GAP}][0-9]{{3}}(?![\w/:\\-])){{0,10}})(?>(?:[.,][0-9]{{1,31}})?)"
 )
 _PERCENT = r"%|per ?cent\b|pct\b|prozent\b|procent\b|pour ?cent\b|por ?cento?\b|por ciento\b"
 _SCALES: Final = {
@@ -49,10 +50,7 @@ _STATED = re.compile(
     re.IGNORECASE,
 )
 _SAID = re.compile(_PLAIN)
-_SAID_OTHERWISE = re.compile(
-    rf"(?<![0-9.,])[0-9]{{1,3}}(?:[.,{_GAP}][0-9]{{2,3}}(?![0-9])){{1,10}}+(?:[.,][0-9]{{1,31}})?+"
-    r"|(?<![0-9.,])[0-9]{1,31},[0-9]{1,31}(?![0-9,])"
-)
+_SAID_OTHERWISE = re.compile(_TOKEN)
 _ENGLISH = re.compile(
     r"(?:[0-9]+|[0-9]{1,31}(?:,[0-9]{3})+|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3})(?:\.[0-9]+)?"
 )
@@ -61,6 +59,7 @@ _COMMA = re.compile(r"[0-9]+,[0-9]+")
 _GAPS = re.compile(rf"[0-9]{{1,3}}(?:[{_GAP}][0-9]{{3}})+(?:[.,][0-9]+)?")
 _POINTED = re.compile(r"\..*\.")
 _ANY_GAP = re.compile(rf"[{_GAP}]")
+_BETWEEN = re.compile(rf"[,{_GAP}]")
 _HEDGE = re.compile(
     r"(?:[~≈]|\b(?:about|around|roughly|approximately|approx\.?|nearly|almost|over|under|some|up to"
     r"|(?:more|less|fewer) than|at (?:least|most)|circa|ca\.|environ|pr[eè]s de|plus de|presque"
@@ -120,7 +119,7 @@ class Stated(msgspec.Struct, frozen=True):
 
 def stated(text: str) -> Iterator[Stated]:
     """What a text states, in order."""
-    text = _without_numbering(_NO_STATEMENT.sub(" ", text))
+    text = _without_numbering(_NO_STATEMENT.sub(" ; ", text))  # `1[2]100` is not 1 100
     for one in _STATED.finditer(text):
         token, percent, scale = one.groups()
         factors = [Decimal(1)]
@@ -137,7 +136,9 @@ def numbers(text: str) -> Iterator[Decimal]:
     """Every number that a text may say: in digits, and the smaller ones in words."""
     yield from (number for one in _SAID.findall(text) if (number := decimal(one)) is not None)
     for one in _SAID_OTHERWISE.findall(text):
-        yield from (number for form in _forms(one) if (number := decimal(form)) is not None)
+        yield from values(one) or frozenset().union(
+            *map(values, _pieces(one))
+        )  # a list, if no form
     said = (word.replace("-", " ") for word in _WORD.findall(text.lower()))
     yield from (Decimal(_WORDS[word]) for word in said)
 
@@ -172,10 +173,14 @@ def _stated(token: str, factors: list[Decimal], *, hedged: bool) -> Stated:
             )
     parts: tuple[Stated, ...] = ()
     if (_ANY_GAP.search(token) or not _ENGLISH.fullmatch(token)) and not _POINTED.search(token):
-        pieces = [one for one in re.split(rf"[,{_GAP}]", token) if one]
-        if len(pieces) > 1:
+        if len(pieces := _pieces(token)) > 1:
             parts = tuple(_stated(one, factors, hedged=False) for one in pieces)
     return Stated(token, tuple(meant), parts)
+
+
+def _pieces(token: str) -> list[str]:
+    """Of what may be a list."""
+    return [one for one in _BETWEEN.split(token) if one]
 
 
 def _forms(token: str) -> list[str]:

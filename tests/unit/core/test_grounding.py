@@ -194,6 +194,10 @@ def test_every_number_of_a_result_and_their_sum_are_supported(numbers: list[int]
 
 @given(WILD)
 @example("1e20")
+@example("0 000,100")
+@example("1,100,0")
+@example("0,0,100")
+@example("0[0]100,000")
 def test_a_text_supports_itself(text: str) -> None:
     assert unsupported(text, Sources((text,))) == ()
 
