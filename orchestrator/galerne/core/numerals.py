@@ -172,9 +172,10 @@ def _stated(token: str, factors: list[Decimal], *, hedged: bool) -> Stated:
                 for factor in factors
             )
     parts: tuple[Stated, ...] = ()
-    if (_ANY_GAP.search(token) or not _ENGLISH.fullmatch(token)) and not _POINTED.search(token):
-        if len(pieces := _pieces(token)) > 1:
-            parts = tuple(_stated(one, factors, hedged=False) for one in pieces)
+    may_be_a_list = _ANY_GAP.search(token) or not _ENGLISH.fullmatch(token)
+    pieces = _pieces(token)
+    if may_be_a_list and len(pieces) > 1 and not _POINTED.search(token):
+        parts = tuple(_stated(one, factors, hedged=False) for one in pieces)
     return Stated(token, tuple(meant), parts)
 
 
