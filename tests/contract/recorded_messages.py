@@ -455,6 +455,17 @@ FACTS: dict[str, Expected] = {
         ),
         "resume.executor.normal.4.2",
     ),
+    "ready-requeued": _fact(
+        facts.Ready(
+            lane="executor",
+            priority="normal",
+            task=_task("4", instruction="Tidy it"),
+            goal="Tidy the folder",
+            resume=2,
+            again=1,
+        ),
+        "resume.executor.normal.4.2-1",
+    ),
     "model_step-priced": _fact(
         facts.ModelStep(
             task=TaskId("4"),

@@ -125,8 +125,8 @@ async def test_a_command_may_overtake_its_job(settings: Settings) -> None:
     async with fleet_on(settings) as fleet:
         command = encode(Cancel(job="job"))
         await fleet.bus.publish(fleet.bus.subjects.command("default"), command)
-        await fleet.coordinator()
         await fleet.submit("job")
+        await fleet.coordinator()
         assert (await fleet.end("job")).status == "cancelled"
 
 

@@ -26,9 +26,12 @@ END: Slot = ("end",)
 
 
 def is_decision(fact: AnyFact) -> bool:
-    """Whether a coordinator decided it: everything else comes from workers and from people."""
+    """Whether a coordinator decided it: everything else comes from workers and from people.
+
+    Queueing anew what the queue has lost follows from the queue, of which the log says nothing.
+    """
     match fact:
-        case Ready() | Ended() | Asked(n=0) | Decided(verdict="expired"):
+        case Ready(again=0) | Ended() | Asked(n=0) | Decided(verdict="expired"):
             return True
         case Done(by="coordinator", attempt=0):
             return True
@@ -39,9 +42,9 @@ def is_decision(fact: AnyFact) -> bool:
 def slot_of(fact: AnyFact) -> Slot | None:
     """What the fact decides; None where there is nothing to decide."""
     match fact:
-        case Ready(task=task, resume=0):
+        case Ready(task=task, resume=0, again=0):
             return "ready", task.id
-        case Ready(task=task, resume=resume):
+        case Ready(task=task, resume=resume, again=0):
             return "resume", task.id, resume
         case Done(task=task_id):
             return "done", task_id

@@ -72,6 +72,8 @@ def _fold_ready(state: JobState, fact: Ready, task: TaskId, at: float) -> None:
         state.started.add(task)
     if fact.resume > state.resumed.get(task, 0):
         state.resumed[task] = fact.resume
+    if fact.again > state.requeued.get(task, 0):
+        state.requeued[task] = fact.again
     state.startable.discard(task)
     if task not in state.done:
         state.under_way.add(task)
@@ -82,8 +84,8 @@ def _fold_ready(state: JobState, fact: Ready, task: TaskId, at: float) -> None:
         index.rebuild(state)
 
 
-def _place(ready: Ready) -> tuple[int, str, str]:
-    return ready.resume, ready.lane, ready.priority
+def _place(ready: Ready) -> tuple[int, int, str, str]:
+    return ready.resume, ready.again, ready.lane, ready.priority
 
 
 def _entry(account: Accounted) -> tuple[int, int, int, float]:

@@ -97,6 +97,8 @@ class JobState(msgspec.Struct):
     """Planned tasks, or such as have no reserved id, that are or were ready."""
     resumed: dict[TaskId, int] = {}
     """Tasks → after how many answers they were queued anew."""
+    requeued: dict[TaskId, int] = {}
+    """Tasks → how often they were queued anew because the queue had lost them."""
     to_resume: set[TaskId] = set()
     """Tasks that are ready, not done, and have got an answer since they were last queued."""
     groups: dict[TaskId, Group] = {}

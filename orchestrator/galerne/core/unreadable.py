@@ -44,14 +44,16 @@ def meaning(name: str, error: str, at: float) -> AnyFact | None:
                 goal="",
             )
         case ["resume", lane, priority, task, number] if (
-            _is_served(lane, priority) and is_id(task) and _is_count(number)
+            _is_served(lane, priority) and is_id(task) and _is_resume(number)
         ):
+            resume, _, again = number.partition("-")
             return Ready(
                 lane=cast("Lane", lane),
                 priority=cast("Priority", priority),
                 task=TaskSpec(id=TaskId(task)),
                 goal="",
-                resume=int(number),
+                resume=int(resume),
+                again=int(again or 0),
             )
         case ["ask", task, "0", "1"] if is_id(task):
             # Nobody can read the question, so nobody answers it.
@@ -76,6 +78,14 @@ def meaning(name: str, error: str, at: float) -> AnyFact | None:
 def _is_served(lane: str, priority: str) -> bool:
     """Whether a worker takes from the lane: what stands elsewhere must not pass for ready."""
     return lane in LANES and priority in PRIORITIES
+
+
+def _is_resume(text: str) -> bool:
+    """`2` after two answers; `2-1` or `0-1` where the queue had lost it."""
+    resume, dash, again = text.partition("-")
+    if not dash:
+        return _is_count(resume)
+    return (resume == "0" or _is_count(resume)) and _is_count(again)
 
 
 def _is_count(text: str) -> bool:

@@ -100,7 +100,8 @@ class PlanEnded(Fact, frozen=True, tag="plan_ended"):
 class Ready(Fact, frozen=True, tag="ready"):
     """A task whose needs are done, with all that its worker has to know; sourced into TASKS.
 
-    `resume` counts the answers of people after which it was queued anew (0: the first time).
+    `resume` counts the answers of people after which it was queued anew (0: the first time), and
+    `again` how often that was repeated because the queue had lost it.
     `deadline` is in Unix seconds. `failed` are the failures that a task which plans anew is to
     mend; its `inputs` hold the plan as it stood. `review`: its plan is a draft for a person.
     `missing` is what an answer lacked that asked for the revision, and with `more` an answer may
@@ -123,6 +124,7 @@ class Ready(Fact, frozen=True, tag="ready"):
     review: bool = False
     more: bool = False
     missing: str | None = None
+    again: int = 0
 
 
 class Claimed(Fact, frozen=True, tag="claimed"):

@@ -68,6 +68,8 @@ def fact_name(fact: AnyFact) -> str:  # noqa: C901, PLR0912 - one case a fact
             return f"plan.{revision}.{n}"
         case PlanEnded(revision=revision):
             return f"plan.{revision}.end"
+        case Ready(lane=lane, priority=priority, task=task, resume=resume, again=again) if again:
+            return f"resume.{lane}.{priority}.{task.id}.{resume}-{again}"
         case Ready(lane=lane, priority=priority, task=task, resume=0):
             return f"ready.{lane}.{priority}.{task.id}"
         case Ready(lane=lane, priority=priority, task=task, resume=resume):

@@ -6,7 +6,6 @@ from functools import partial
 
 import anyio
 import anyio.abc
-import msgspec
 
 from galerne.bus.connection import Bus
 from galerne.bus.log import FactLog, Record
@@ -17,7 +16,6 @@ from galerne.core import ends
 from galerne.core.decide import decide, due, due_of_job, overdue
 from galerne.core.fold import fold
 from galerne.core.rules import Rules
-from galerne.core.state import JobState
 from galerne.core.unreadable import meaning
 from galerne.errors import GalerneError, PermanentError, TooLargeError, TransientError
 from galerne.faults import reach
@@ -27,7 +25,9 @@ from galerne.messages.ids import TenantId
 from galerne.messages.plan import Usage
 from galerne.messages.subjects import JobAddress
 from galerne.runtime.blobs import LargeValues
+from galerne.runtime.known import Draft, Known
 from galerne.runtime.leftovers import Leftovers, dropped_in
+from galerne.runtime.lost import lost_of
 from galerne.runtime.sessions import Conversations
 from galerne.runtime.timers import Timers, next_rest, times_of
 from galerne.settings import Settings
@@ -36,26 +36,6 @@ log = get_logger("galerne.runtime.jobs")
 
 REMEMBERED = 10_000
 """Ended jobs whose late facts are acknowledged without reading their logs again."""
-
-
-class Draft(msgspec.Struct, frozen=True):
-    """A fact to write, and the id under which every try is the same write."""
-
-    fact: AnyFact
-    message_id: str
-
-
-class Known:
-    """A job in memory."""
-
-    def __init__(self, address: JobAddress, now: float) -> None:
-        self.address = address
-        self.state = JobState()
-        self.moved = now
-        self.rest = 0.0
-        """Seconds of idleness after which it is read anew, if more than the sweep's."""
-        self.sequence = 0
-        self.ticket: str | None = None
 
 
 class Jobs:
@@ -190,7 +170,7 @@ class Jobs:
             await self._read_again(known)
 
     async def sweep(self) -> None:
-        """Read jobs again that have not moved for a while."""
+        """Read jobs again that have not moved for a while, and look for them in the queue."""
         least = self._settings.coordinator.sweep
         for job, known in list(self._known.items()):
             idle = self._bus.now() - known.moved
@@ -200,6 +180,16 @@ class Jobs:
             again = self._known.get(job)
             if again is not None and again.sequence == known.sequence:
                 again.rest = next_rest(again.state, max(least, known.rest), least)
+                await self._queue_lost(again)
+
+    async def _queue_lost(self, known: Known) -> None:
+        """Queue anew what the server has lost of a job: its log alone would never move again."""
+        lost = await lost_of(self._bus, known.address, known.state)
+        if lost and self._known.get(known.address) is known:
+            names = [fact.task.id for fact in lost]
+            log.warning("the queue lost tasks: queued anew", job=known.address.job, tasks=names)
+            self._writing += 1
+            await self._write(known, self._drafts(list(lost)), [])
 
     def forget_part(self, part: int) -> None:
         """Drop what is remembered of a part; a next fact reads it anew."""

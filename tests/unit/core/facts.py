@@ -267,9 +267,10 @@ READIES = [
         goal="",
         inputs={"2": 2},
         resume=resume,
+        again=again,
     )
     for task, lane, priority in product(SOME_IDS, LANES, PRIORITIES)
-    for kind, resume in zip(KINDS, (0, 0, 0, 1, 2), strict=True)
+    for kind, resume, again in zip(KINDS, (0, 0, 0, 1, 2), (0, 1, 2, 0, 1), strict=True)
 ]
 QUESTIONS = list(product(SOME_IDS, (0, 1), (1, 2)))
 ASKS: list[AnyFact] = [

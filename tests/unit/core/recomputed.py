@@ -50,7 +50,7 @@ def recomputed(log: Sequence[Stored]) -> JobState:
         ready=_first(
             [one for one in facts_of(log, Ready) if is_id(one.task.id)],
             lambda one: one.task.id,
-            lambda one: (one.resume, one.lane, one.priority),
+            lambda one: (one.resume, one.again, one.lane, one.priority),
         ),
         claims=_last_claims(facts_of(log, Claimed)),
         given_back=_last_claims([one for one in facts_of(log, Claimed) if _tells_a_fault(one)]),
@@ -69,6 +69,13 @@ def recomputed(log: Sequence[Stored]) -> JobState:
             )
             for one in facts_of(log, Ready)
             if one.resume > 0 and is_id(one.task.id)
+        },
+        requeued={
+            one.task.id: max(
+                other.again for other in facts_of(log, Ready) if other.task.id == one.task.id
+            )
+            for one in facts_of(log, Ready)
+            if one.again > 0 and is_id(one.task.id)
         },
         cancelled=_only(facts_of(log, Cancelled)),
         ended=_only(facts_of(log, Ended)),
