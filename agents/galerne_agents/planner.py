@@ -19,17 +19,19 @@ import msgspec
 from galerne.agent import TaskContext
 from galerne.errors import PermanentError
 from galerne.messages.facts import Lane, PlanEnded, Planned, Ready
-from galerne.messages.ids import TaskId, above, below, is_reserved, revision_of
+from galerne.messages.ids import TaskId, above, below, is_reserved, plan_task, revision_of
 from galerne.messages.plan import TaskKind, TaskSoFar, TaskSpec
 from galerne.messages.tools import ToolSpec
 from galerne.planner import PlanBrief, Planning, converse, no_task
 from galerne_agents.longer import ask_longer
+from galerne_agents.summing_up import summed_up
 
 
 class PlannerAgent:
     """Plans a job, or a part of it. Its value is `{"tasks": how many, "rejected": [reason, …]}`.
 
-    The value of a draft is `{"tasks": [task, …], "rejected": […]}`.
+    The value of a draft is `{"tasks": [task, …], "rejected": […]}`. In a long conversation that of
+    the first plan has a `summary` of what was said before, too.
     """
 
     lane: ClassVar[Lane] = "planner"
@@ -46,7 +48,8 @@ class PlannerAgent:
         if not (writer.count or planning.dropped or planning.gave_up):
             raise PermanentError(no_task(planning.rejected))
         writer.end(planning)
-        return {"tasks": writer.count, "rejected": [one.reason for one in planning.rejected]}
+        rejected = [one.reason for one in planning.rejected]
+        return {"tasks": writer.count, "rejected": rejected, **await _summary(context)}
 
 
 async def _draft(context: TaskContext, tools: Sequence[ToolSpec]) -> Any:
@@ -57,7 +60,16 @@ async def _draft(context: TaskContext, tools: Sequence[ToolSpec]) -> Any:
     if not tasks:
         raise PermanentError(no_task(planning.rejected))
     reasons = [one.reason for one in planning.rejected]
-    return {"tasks": [msgspec.to_builtins(task) for task in tasks], "rejected": reasons}
+    listed = [msgspec.to_builtins(task) for task in tasks]
+    return {"tasks": listed, "rejected": reasons, **await _summary(context)}
+
+
+async def _summary(context: TaskContext) -> dict[str, Any]:
+    """Once in a job: in its first plan."""
+    if context.ready.task.id != plan_task(1):
+        return {}
+    summary = await summed_up(context)
+    return {} if summary is None else {"summary": msgspec.to_builtins(summary)}
 
 
 def _brief(

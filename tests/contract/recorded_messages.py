@@ -899,6 +899,18 @@ SEEN_LIVE: dict[str, Expected] = {
         codec.decode_said,
         lambda subjects: subjects.said(ACME, "readme", JOB),
     ),
+    "said-summed": Expected(
+        sessions.Said(
+            job=JOB,
+            goal="Count the words in README.md",
+            answer="README.md has 312 words.",
+            at=1795374010.5,
+            summary="LICENSE was counted before: it has 1581 words.",
+            until="job-0",
+        ),
+        codec.decode_said,
+        lambda subjects: subjects.said(ACME, "readme", JOB),
+    ),
     "quarantined": Expected(
         live.Quarantined(
             subject="galerne.ev.7.acme.job-1.submitted",

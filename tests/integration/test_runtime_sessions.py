@@ -216,6 +216,59 @@ async def test_a_request_that_fills_its_message_leaves_no_room_for_history(
         assert [one.goal[:3] for one in await client.session("talk").turns()] == ["one", "two"]
 
 
+class Brief:
+    """A model that plans one task, answers, and sums up; it remembers what it was to sum up."""
+
+    def __init__(self) -> None:
+        self.older: list[str] = []
+
+    async def ask(
+        self,
+        request: ChatRequest,
+        *,
+        on_text: Callable[[str], None] | None = None,
+        key: str | None = None,
+    ) -> ChatReply:
+        system, user = (turn.content for turn in request.messages)
+        text = "the answer"
+        if system.startswith("You plan"):
+            text = '{"id": "1", "instruction": "do it"}\n'
+        elif system.startswith("You sum up"):
+            self.older.append(user)
+            text = "Much was said."
+        if on_text is not None:
+            on_text(text)
+        return ChatReply(ChatMessage("assistant", text), f"brief {key}", usage=TokenUsage(2, 3))
+
+
+async def test_older_turns_are_summed_up_once_for_the_jobs_that_follow(settings: Settings) -> None:
+    """Before any of them has to be cut; nothing of the session itself is changed."""
+    async with fleet_on(settings) as fleet, Client.connect(settings=settings.bus) as client:
+        model = Brief()
+        await fleet.coordinator()
+        await fleet.worker(echoing)
+        await fleet.worker(load_agents("planner"), model, lane="planner")
+        sessions = Sessions(fleet.bus)
+        for n in range(10):
+            said = Said(job=f"job-{n}", goal=f"goal {n}", answer="word " * 400, at=float(n))
+            await sessions.add(DEFAULT_TENANT, "talk", said)
+        for n in (10, 11, 12):
+            await (await client.submit(f"goal {n}", job=f"job-{n}", session="talk")).result()
+        (older,) = model.older
+        assert older.startswith("# Earlier in this conversation\n\n## Goal\ngoal 0\n\n## Answer\n")
+        assert "goal 3" in older
+        assert "goal 9" not in older
+        turns = await client.session("talk").turns()
+        assert [one.goal for one in turns] == [f"goal {n}" for n in range(13)]
+        (summed,) = [one for one in turns if one.summary]
+        assert (summed.job, summed.summary) == ("job-10", "Much was said.")
+        head, *rest = await history(fleet, "job-11")
+        assert (head.job, head.answer) == ("", "Much was said.")
+        first = int((summed.until or "").removeprefix("job-")) + 1
+        assert [one.job for one in rest] == [f"job-{n}" for n in range(first, 11)]
+        assert all(one.answer == "word " * 400 for one in rest[:-1])
+
+
 class Narrow:
     """A model that takes prompts up to so many characters, and plans one task or answers."""
 

@@ -29,11 +29,16 @@ def sessions_table(sessions: Sequence[SessionSummary], now: float) -> Renderable
 
 
 def turns_text(turns: Sequence[Said], now: float) -> str:
-    """Each goal after `>`, with its job and age, then its answer."""
+    """Each goal after `>`, with its job and age, then its answer, and what it sums up."""
     return "\n\n".join(_turn_text(turn, now) for turn in turns)
 
 
 def _turn_text(turn: Said, now: float) -> str:
     ago = seconds_text(max(0.0, now - turn.at))
     goal = clean(turn.goal).strip().replace("\n", "\n> ")
-    return f"> {goal}\n  ({one_line(turn.job, 64)}, {ago} ago)\n\n{clean(turn.answer).strip()}"
+    shown = f"> {goal}\n  ({one_line(turn.job, 64)}, {ago} ago)\n\n{clean(turn.answer).strip()}"
+    if turn.summary is None:
+        return shown
+    until = one_line(turn.until or "", 64)
+    told = f"  (up to {until}, later jobs are told in short:)\n{clean(turn.summary).strip()}"
+    return f"{shown}\n\n{told}"

@@ -2,7 +2,8 @@
 
 a job succeeds ─▶ `said`: its goal and its answer ─▶ kept with the session
 the next begins ─▶ `fitted`:   newest turns   whole, the last one whatever its length
-                               older ones     a line each, as many as there is room for
+                               older ones     summed up by a model (`core.summary`)
+                   where that was not to be had, a line each, as many as there is room for
                                the oldest     counted, in one mark
 """
 
@@ -14,6 +15,7 @@ import msgspec
 
 from galerne.core.one_line import one_line
 from galerne.core.shorten import shorten
+from galerne.core.summary import GOAL, LIMIT, Summary, length
 from galerne.messages.blobs import is_blob, size_text, to_blob
 from galerne.messages.facts import Turn
 from galerne.messages.sessions import Said
@@ -23,20 +25,23 @@ ANSWER_LIMIT: Final = 64_000
 tokens, so that only the result of another form is ever cut."""
 GOAL_LIMIT: Final = 16_000
 """Characters of a goal that are kept: what is longer is material, not a wish."""
-LIMIT: Final = 24_000
-"""Characters of earlier turns that a job carries, about 7,000 tokens: beside a planner's prompt of
-1,800, 4,096 for its answer and the prompt's other parts they leave half of a 32k context to the
-goal and the inputs."""
 _WHOLE: Final = 0.75
 """How much of that is for turns that are whole; a line each of what came before has the rest."""
+_HEAD: Final = 4
+"""A summary has at most one part in so many of the room."""
 _GOAL_LINE: Final = 120
 _ANSWER_LINE: Final = 200
 _LEAST: Final = 500
 """Characters to which a goal or an answer is cut at most: a message has room for that."""
 
 
-def said(job: str, goal: str, result: Any, at: float, most: int) -> Said:
-    """What is kept of a job that has succeeded, in `most` bytes as JSON, or nearly."""
+def said(
+    job: str, goal: str, result: Any, at: float, most: int, summary: Summary | None = None
+) -> Said:
+    """What is kept of a job that has succeeded, in `most` bytes as JSON, or nearly.
+
+    `summary` is of what was said before it.
+    """
     limit = ANSWER_LIMIT
     while True:
         turn = Said(
@@ -44,6 +49,8 @@ def said(job: str, goal: str, result: Any, at: float, most: int) -> Said:
             goal=_text(goal, min(GOAL_LIMIT, limit)),
             answer=_text(result, limit),
             at=at,
+            summary=summary.text if summary else None,
+            until=summary.until if summary else None,
         )
         if limit <= _LEAST or _size(turn) <= most:
             return turn
@@ -55,19 +62,41 @@ def fitted(turns: Sequence[Said], most: int, limit: int = LIMIT) -> tuple[Turn, 
 
     The newest turn may be longer than `limit` by itself: then little else is there.
     """
-    whole = [Turn(one.goal, one.answer, one.job) for one in turns]
-    shown = _fitted(whole, limit)
+    head, after = _begun(turns)
+    whole = [Turn(one.goal, one.answer, one.job) for one in after]
+    shown = _fitted(head, whole, limit)
     while _size(shown) > most and limit > _LEAST:
         limit //= 2
-        shown = _fitted([*whole[:-1], *(_cut(turn, limit) for turn in whole[-1:])], limit)
+        cut = [*whole[:-1], *(_cut(turn, limit) for turn in whole[-1:])]
+        shown = _fitted(head, cut, limit)
     return shown if _size(shown) <= most else ()
 
 
-def _fitted(turns: Sequence[Turn], limit: int) -> tuple[Turn, ...]:
-    if sum(map(_length, turns)) <= limit:
+def _begun(turns: Sequence[Said]) -> tuple[Turn | None, Sequence[Said]]:
+    """The summary that reaches furthest, and the turns after it.
+
+    The last turn that it covers may have gone with its age, and with it all that were older.
+    """
+    places = {turn.job: place for place, turn in enumerate(turns, 1)}
+    reach, text = 0, None
+    for turn in turns:
+        if turn.summary is not None and (found := places.get(turn.until or "", 0)) >= reach:
+            reach, text = found, turn.summary
+    return (None if text is None else Turn(GOAL, text)), turns[reach:]
+
+
+def _fitted(head: Turn | None, turns: Sequence[Turn], limit: int) -> tuple[Turn, ...]:
+    if head is None:
+        return _excerpt(turns, limit)
+    head = _cut(head, limit // _HEAD)
+    return (head, *_excerpt(turns, limit - length(head)))
+
+
+def _excerpt(turns: Sequence[Turn], limit: int) -> tuple[Turn, ...]:
+    if sum(map(length, turns)) <= limit:
         return tuple(turns)
     whole = max(1, _count(turns, int(limit * _WHOLE)))
-    room = limit - sum(map(_length, turns[len(turns) - whole :]))
+    room = limit - sum(map(length, turns[len(turns) - whole :]))
     older = [_line(turn) for turn in turns[: len(turns) - whole]]
     lines = _count(older, room)
     left_out = len(older) - lines
@@ -77,12 +106,8 @@ def _fitted(turns: Sequence[Turn], limit: int) -> tuple[Turn, ...]:
 
 def _count(turns: Sequence[Turn], room: int) -> int:
     """How many of the newest have room."""
-    sizes = accumulate(_length(turn) for turn in reversed(turns))
+    sizes = accumulate(length(turn) for turn in reversed(turns))
     return sum(1 for _ in takewhile(lambda size: size <= room, sizes))
-
-
-def _length(turn: Turn) -> int:
-    return len(turn.goal) + len(turn.answer)
 
 
 def _line(turn: Turn) -> Turn:

@@ -13,10 +13,12 @@ class Said(
     """A job's goal and its answer, `at` in Unix seconds.
 
     `answer` is text; a result of another form is its JSON. What was too long ends with a mark that
-    says so.
+    says so. `summary` is what was said before, in short, up to the end of the job `until`.
     """
 
     job: str
     goal: str
     answer: str
     at: float
+    summary: str | None = None
+    until: str | None = None

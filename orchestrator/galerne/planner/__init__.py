@@ -27,7 +27,7 @@ from galerne.planner.planner import (
     TaskStream,
     no_task,
 )
-from galerne.planner.prompt import answer_request, planner_request, task_line
+from galerne.planner.prompt import answer_request, planner_request, summary_request, task_line
 from galerne.planner.prompts import Prompts, prompts_of
 from galerne.planner.reader import PlanReader
 from galerne.planner.reckoning import Assumptions, TaskEstimate
@@ -62,6 +62,7 @@ __all__ = [
     "tool_specs",
     "planner_request",
     "answer_request",
+    "summary_request",
     "task_line",
     "check_task",
     "no_task",

@@ -27,6 +27,9 @@ REVISION_PROMPT: Final = "revision.v2.md"
 ANSWER_PROMPT: Final = "answer.v2.md"
 CITE_PROMPT: Final = "answer-cite.v2.md"
 MORE_PROMPT: Final = "answer-more.v3.md"
+SUMMARY_PROMPT: Final = "summary.v1.md"
+SUMMARY_TOKENS: Final = 700
+"""Twice what its 200 words take."""
 _MAX_HEADING: Final = 200
 _MAX_DESCRIPTION: Final = 160
 _MAX_FIELDS: Final = 8
@@ -110,6 +113,15 @@ def answer_request(
     parts += figures_section(_certain(results), bare=False)
     user = (*history_sections(history), section("# Goal", goal), *parts)
     return ChatRequest(messages("\n".join(rules), *user), excerpts=tuple(excerpts), output=output)
+
+
+def summary_request(older: Sequence[Turn], *, prompts: Prompts = PACKAGED) -> ChatRequest:
+    """Ask for the older part of a conversation in a few sentences."""
+    system = prompts.text("summary", _prompt(SUMMARY_PROMPT))
+    excerpts = tuple(escaped(turn.answer) for turn in older)
+    return ChatRequest(
+        messages(system, *history_sections(older)), max_tokens=SUMMARY_TOKENS, excerpts=excerpts
+    )
 
 
 def _certain(results: Mapping[str, Any]) -> dict[str, Any]:

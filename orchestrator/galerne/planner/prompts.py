@@ -13,7 +13,15 @@ import msgspec
 
 from galerne.errors import InvalidSettingsError
 
-NAMES: Final = ("planner", "revision", "answer", "answer-cite", "answer-more", "executor")
+NAMES: Final = (
+    "planner",
+    "revision",
+    "answer",
+    "answer-cite",
+    "answer-more",
+    "summary",
+    "executor",
+)
 """What may be replaced: `planner.md` and so on."""
 
 

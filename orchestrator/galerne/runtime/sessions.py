@@ -15,11 +15,13 @@ from galerne.bus.connection import Bus
 from galerne.bus.sessions import Sessions
 from galerne.core.history import fitted, said
 from galerne.core.state import JobState
+from galerne.core.summary import summary_of
 from galerne.errors import GalerneError, PermanentError
 from galerne.faults import reach
 from galerne.logs import get_logger
 from galerne.messages.codec import encode
 from galerne.messages.facts import AnyFact, Ended, Submitted
+from galerne.messages.ids import plan_task
 from galerne.messages.subjects import JobAddress
 
 log = get_logger("galerne.runtime.sessions")
@@ -48,7 +50,8 @@ class Conversations:
         end, job = _answer_of(state, fact), state.job
         if end is None or job is None or job.session is None:
             return
-        turn = said(job.id, job.goal, end.result, end.at, self._most)
+        summary = summary_of(state.value(plan_task(1)))
+        turn = said(job.id, job.goal, end.result, end.at, self._most, summary)
         reach("turn.before")
         try:
             is_new = await self._sessions.add(address.tenant, job.session, turn)

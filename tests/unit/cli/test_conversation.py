@@ -39,3 +39,14 @@ def test_turns_are_shown_in_order_with_their_jobs() -> None:
         "",
         "",
     ]
+
+
+def test_a_summary_is_shown_with_what_it_covers() -> None:
+    turn = Said(
+        job="j-9", goal="On", answer="Yes.", at=99.0, summary="All \x1b[31mwas said.", until="j-3"
+    )
+    assert turns_text([turn], 100.0).split("\n")[4:] == [
+        "",
+        "  (up to j-3, later jobs are told in short:)",
+        "All was said.",
+    ]

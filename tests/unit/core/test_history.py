@@ -7,7 +7,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galerne.core.history import ANSWER_LIMIT, LIMIT, fitted, said
+from galerne.core.history import ANSWER_LIMIT, fitted, said
+from galerne.core.summary import GOAL, LIMIT, LONGEST, Summary
 from galerne.messages.codec import encode
 from galerne.messages.facts import Turn
 from galerne.messages.sessions import Said
@@ -119,3 +120,42 @@ def test_what_is_kept_fits_a_message(goal: str, result: object, most: int) -> No
     assert msgspec.json.decode(encode(kept), type=Said) == kept
     if len(goal) < 1_000 and isinstance(result, str) and len(encode(result)) < 2_000:
         assert (kept.goal, kept.answer) == (goal, result)
+
+
+def summed(n: int, until: int, text: str = "short") -> Said:
+    return msgspec.structs.replace(turn(n), summary=text, until=f"j-{until}")
+
+
+def test_a_summary_stands_in_the_place_of_what_it_covers() -> None:
+    conversation = [turn(1), turn(2), turn(3), summed(4, 2), turn(5)]
+    head, *rest = fitted(conversation, ROOM)
+    assert head == Turn(GOAL, "short")
+    assert [one.job for one in rest] == ["j-3", "j-4", "j-5"]
+
+
+def test_the_summary_that_reaches_furthest_counts() -> None:
+    """Two jobs that run side by side may both sum up."""
+    head, *rest = fitted([*map(turn, range(1, 5)), summed(5, 3, "far"), summed(6, 2, "near")], ROOM)
+    assert head.answer == "far"
+    assert [one.job for one in rest] == ["j-4", "j-5", "j-6"]
+
+
+def test_a_summary_outlives_what_it_covers() -> None:
+    """The oldest turns go with their age."""
+    head, *rest = fitted([turn(3), summed(4, 2), turn(5)], ROOM)
+    assert head.answer == "short"
+    assert [one.job for one in rest] == ["j-3", "j-4", "j-5"]
+
+
+def test_a_summary_is_kept_whole_beside_turns_that_are_cut() -> None:
+    text = "s" * LONGEST
+    shown = fitted([summed(1, 0, text), *(turn(n, answer="x" * 7_000) for n in range(2, 8))], ROOM)
+    assert shown[0].answer == text
+    assert shown[-1].answer == "x" * 7_000
+    assert sum(map(length, shown)) <= LIMIT
+
+
+def test_a_turn_carries_the_summary_of_what_was_said_before_it() -> None:
+    kept = said("j-9", "Goal", "x", 5.0, ROOM, Summary("short", "j-3"))
+    assert (kept.summary, kept.until) == ("short", "j-3")
+    assert said("j-9", "Goal", "x", 5.0, ROOM).summary is None

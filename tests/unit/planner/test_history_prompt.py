@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from galerne.core.history import LIMIT, fitted
+from galerne.core.history import fitted
+from galerne.core.summary import LIMIT
 from galerne.errors import TooLongError
 from galerne.messages.chat import ChatRequest
 from galerne.messages.facts import Turn

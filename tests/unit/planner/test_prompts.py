@@ -57,6 +57,7 @@ SUMS = {
     "answer-more.v3.md": "c9ed5a61cbee",
     "answer.v2.md": "10f2bbc61da6",
     "planner.v5.md": "6bc94dcb3c1b",
+    "summary.v1.md": "774a63627505",
     "revision.v2.md": "a6ebd0418baa",
     "executor.v3.md": "738fc7ad0de0",
 }

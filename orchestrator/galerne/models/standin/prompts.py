@@ -14,12 +14,13 @@ import msgspec
 
 from galerne.messages.chat import ChatMessage, ChatRequest
 
-Role = Literal["planner", "executor", "answer", "other"]
+Role = Literal["planner", "executor", "answer", "summary", "other"]
 
 FIRST_LINES: dict[str, Role] = {
     "You plan a job for a fleet of executors.": "planner",
     "You carry out one task of a larger job.": "executor",
     "You write the final answer of a job.": "answer",
+    "You sum up the older part of a conversation.": "summary",
 }
 
 _ESCAPED = re.compile(r"(^|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])\\(?=#)")

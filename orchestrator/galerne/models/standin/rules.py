@@ -10,6 +10,7 @@ from galerne.models.standin.filling import filled
 from galerne.models.standin.in_words import natively, written
 from galerne.models.standin.planning import plan_lines
 from galerne.models.standin.prompts import role_of
+from galerne.models.standin.summing_up import summary_text
 
 
 def respond(request: ChatRequest) -> Answer:
@@ -38,6 +39,8 @@ def _respond(request: ChatRequest) -> Answer:
             answer = execute(request)
         case "answer":
             return Say(answer_text(request))
+        case "summary":
+            return Say(summary_text(request))
         case "other":
             answer = follow(_last_question(request), (), request)
     forced = request.tool_choice == "any" and request.tools
