@@ -24,7 +24,7 @@ from galerne.messages.plan import TaskKind, TaskSoFar, TaskSpec
 from galerne.messages.tools import ToolSpec
 from galerne.planner import PlanBrief, Planning, converse, no_task
 from galerne_agents.longer import ask_longer
-from galerne_agents.summing_up import summed_up
+from galerne_agents.summing_up import sum_up
 
 
 class PlannerAgent:
@@ -68,7 +68,7 @@ async def _summary(context: TaskContext) -> dict[str, Any]:
     """Once in a job: in its first plan."""
     if context.ready.task.id != plan_task(1):
         return {}
-    summary = await summed_up(context)
+    summary = await sum_up(context)
     return {} if summary is None else {"summary": msgspec.to_builtins(summary)}
 
 

@@ -1,7 +1,7 @@
 """The older turns of a long conversation in a few sentences, for the jobs after this one."""
 
 from galerne.agent import TaskContext
-from galerne.core.summary import Summary, to_sum_up, usable
+from galerne.core.summary import Summary, summed_up, to_sum_up
 from galerne.errors import (
     BadAnswerError,
     DeadlineError,
@@ -15,8 +15,8 @@ _NOT_NOW = (ModelError, BadAnswerError, DeadlineError, RateLimitedError, Unavail
 """What a plan that is written does not fail for: the next job of the conversation tries again."""
 
 
-async def summed_up(context: TaskContext) -> Summary | None:
-    """A summary, where it is time for one and the model writes one that can be used.
+async def sum_up(context: TaskContext) -> Summary | None:
+    """A summary, where it is time for one and there is a model for it.
 
     A job with a budget is left alone: what its user allows is for its own goal.
     """
@@ -27,4 +27,4 @@ async def summed_up(context: TaskContext) -> Summary | None:
         reply = await context.ask(summary_request(older, prompts=context.prompts))
     except _NOT_NOW:
         return None
-    return usable(reply.message.content, older)
+    return summed_up(reply.message.content, older)

@@ -216,6 +216,9 @@ async def test_a_request_that_fills_its_message_leaves_no_room_for_history(
         assert [one.goal[:3] for one in await client.session("talk").turns()] == ["one", "two"]
 
 
+MUCH = ("Much was said, and then more. " * 10).strip()
+
+
 class Brief:
     """A model that plans one task, answers, and sums up; it remembers what it was to sum up."""
 
@@ -235,7 +238,7 @@ class Brief:
             text = '{"id": "1", "instruction": "do it"}\n'
         elif system.startswith("You sum up"):
             self.older.append(user)
-            text = "Much was said."
+            text = MUCH
         if on_text is not None:
             on_text(text)
         return ChatReply(ChatMessage("assistant", text), f"brief {key}", usage=TokenUsage(2, 3))
@@ -261,12 +264,10 @@ async def test_older_turns_are_summed_up_once_for_the_jobs_that_follow(settings:
         turns = await client.session("talk").turns()
         assert [one.goal for one in turns] == [f"goal {n}" for n in range(13)]
         (summed,) = [one for one in turns if one.summary]
-        assert (summed.job, summed.summary) == ("job-10", "Much was said.")
+        assert (summed.job, summed.summary) == ("job-10", MUCH)
         head, *rest = await history(fleet, "job-11")
-        assert (head.job, head.answer) == ("", "Much was said.")
-        first = int((summed.until or "").removeprefix("job-")) + 1
-        assert [one.job for one in rest] == [f"job-{n}" for n in range(first, 11)]
-        assert all(one.answer == "word " * 400 for one in rest[:-1])
+        assert (head.job, head.answer) == (summed.until, MUCH)
+        assert [one.job for one in rest] == [f"job-{n}" for n in range(11)]
 
 
 class Narrow:

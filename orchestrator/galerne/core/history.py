@@ -2,9 +2,9 @@
 
 a job succeeds ─▶ `said`: its goal and its answer ─▶ kept with the session
 the next begins ─▶ `fitted`:   newest turns   whole, the last one whatever its length
-                               older ones     summed up by a model (`core.summary`)
-                   where that was not to be had, a line each, as many as there is room for
-                               the oldest     counted, in one mark
+                               older ones     a line each, as many as there is room for
+                               the oldest     summed up by a model (`core.summary`), or else
+                                              counted, in one mark
 """
 
 from collections.abc import Sequence
@@ -62,46 +62,45 @@ def fitted(turns: Sequence[Said], most: int, limit: int = LIMIT) -> tuple[Turn, 
 
     The newest turn may be longer than `limit` by itself: then little else is there.
     """
-    head, after = _begun(turns)
-    whole = [Turn(one.goal, one.answer, one.job) for one in after]
-    shown = _fitted(head, whole, limit)
+    head, covered = _begun(turns)
+    whole = [Turn(one.goal, one.answer, one.job) for one in turns]
+    shown = _fitted(head, covered, whole, limit)
     while _size(shown) > most and limit > _LEAST:
         limit //= 2
         cut = [*whole[:-1], *(_cut(turn, limit) for turn in whole[-1:])]
-        shown = _fitted(head, cut, limit)
+        shown = _fitted(head, covered, cut, limit)
     return shown if _size(shown) <= most else ()
 
 
-def _begun(turns: Sequence[Said]) -> tuple[Turn | None, Sequence[Said]]:
-    """The summary that reaches furthest, and the turns after it.
+def _begun(turns: Sequence[Said]) -> tuple[Turn | None, int]:
+    """The summary that reaches furthest, and how many of the turns it covers.
 
-    The last turn that it covers may have gone with its age, and with it all that were older.
+    The last of those may have gone with its age, and with it all that were older.
     """
     places = {turn.job: place for place, turn in enumerate(turns, 1)}
-    reach, text = 0, None
+    head, reach = None, 0
     for turn in turns:
-        if turn.summary is not None and (found := places.get(turn.until or "", 0)) >= reach:
-            reach, text = found, turn.summary
-    return (None if text is None else Turn(GOAL, text)), turns[reach:]
+        if turn.summary and turn.until and (found := places.get(turn.until, 0)) >= reach:
+            head, reach = Turn(GOAL, turn.summary, turn.until), found
+    return head, reach
 
 
-def _fitted(head: Turn | None, turns: Sequence[Turn], limit: int) -> tuple[Turn, ...]:
-    if head is None:
-        return _excerpt(turns, limit)
-    head = _cut(head, limit // _HEAD)
-    return (head, *_excerpt(turns, limit - length(head)))
+def _fitted(head: Turn | None, covered: int, turns: Sequence[Turn], limit: int) -> tuple[Turn, ...]:
+    begin = () if head is None else (_cut(head, limit // _HEAD),)
+    shown = _excerpt(turns, limit - sum(map(length, begin)))
+    left_out = len(turns) - len(shown)
+    marks = (_mark(left_out - covered),) if left_out > covered else ()
+    return (*begin, *marks, *shown)
 
 
-def _excerpt(turns: Sequence[Turn], limit: int) -> tuple[Turn, ...]:
+def _excerpt(turns: Sequence[Turn], limit: int) -> Sequence[Turn]:
     if sum(map(length, turns)) <= limit:
-        return tuple(turns)
+        return turns
     whole = max(1, _count(turns, int(limit * _WHOLE)))
     room = limit - sum(map(length, turns[len(turns) - whole :]))
     older = [_line(turn) for turn in turns[: len(turns) - whole]]
     lines = _count(older, room)
-    left_out = len(older) - lines
-    shown = (*older[left_out:], *turns[len(turns) - whole :])
-    return (_mark(left_out), *shown) if left_out else shown
+    return (*older[len(older) - lines :], *turns[len(turns) - whole :])
 
 
 def _count(turns: Sequence[Turn], room: int) -> int:

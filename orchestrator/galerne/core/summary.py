@@ -1,8 +1,9 @@
 """When a conversation has grown long, a model puts its older turns in a few sentences.
 
-a job's excerpt is full (`FULL`) ─▶ its planner, once the plan is written, sums up the older turns
+what no summary covers fills `FULL` of a job's excerpt ─▶ its planner, once the plan is written,
+                                                          sums up the older half
 the job succeeds ─▶ its turn carries the summary, and the last job that it covers
-the next begins ─▶ the summary in the place of those turns, and what came after them whole
+the next begins ─▶ the summary first; turns that it covers make room when there is none left
 
 So it costs a call in many jobs, and nobody waits for it: the plan's tasks run meanwhile.
 """
@@ -13,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from galerne.core.grounding import Sources, unsupported
+from galerne.core.one_line import one_line
 from galerne.core.shorten import shorten
 from galerne.messages.facts import Turn
 
@@ -22,13 +24,17 @@ LIMIT: Final = 24_000
 goal and the inputs."""
 LONGEST: Final = 2_000
 """Characters of a summary."""
+SHORTEST: Final = 200
+"""Characters of one that is worth its name, as so much is summed up: small models write a line."""
 FULL: Final = 0.75
-"""How much of `LIMIT` is used when the older turns are summed up: before any has to be cut."""
+"""How much of `LIMIT` is used when the older turns are summed up: before any has to be left out."""
 LEFT: Final = 0.5
-"""How much of it the turns have that stay whole then."""
+"""How much of it the turns have that are not summed up then."""
 LEAST: Final = 2 * LONGEST
 """Characters of what is summed up, at least: less is not worth a call."""
 GOAL: Final = "[everything that was said before, in short]"
+_GOAL_LINE: Final = 80
+_ANSWER_LINE: Final = 120
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -46,32 +52,57 @@ def length(turn: Turn) -> int:
 def to_sum_up(history: Sequence[Turn]) -> Sequence[Turn]:
     """The older turns of a job's excerpt, where it is time to sum them up; else nothing.
 
-    An earlier summary is one of them. The newest turn never is: a goal mostly goes on from it.
+    An earlier summary is the first of them, and what it covers does not count. The newest turn
+    never is: a goal mostly goes on from it.
     """
-    if sum(map(length, history)) <= FULL * LIMIT:
+    head, after = _uncovered(history)
+    if sum(map(length, after)) <= FULL * LIMIT:
         return ()
     room = LEFT * LIMIT
     kept = 0
-    for turn in reversed(history):
+    for turn in reversed(after):
         room -= length(turn)
         if room < 0:
             break
         kept += 1
-    older = history[: len(history) - max(1, kept)]
+    older = after[: len(after) - max(1, kept)]
     said = sum(length(turn) for turn in older if turn.job)
-    return older if said >= LEAST and older[-1].job else ()
+    return (*head, *older) if said >= LEAST and older[-1].job else ()
 
 
-def usable(text: str, older: Sequence[Turn]) -> Summary | None:
-    """A model's summary of these turns; None where it is none, or has numbers that they have not.
+def _uncovered(history: Sequence[Turn]) -> tuple[Sequence[Turn], Sequence[Turn]]:
+    """The summary, if there is one, and the turns that came after all that it covers."""
+    if not history or history[0].goal != GOAL:
+        return (), history
+    last = max((n for n, turn in enumerate(history) if turn.job == history[0].job), default=0)
+    return history[:1], history[last + 1 :]
 
-    What is summed up is out of sight afterwards, so nobody could tell that it was wrong.
+
+def summed_up(text: str, older: Sequence[Turn]) -> Summary:
+    """A model's summary of these turns; by rule where that is none.
+
+    It is none with a number that no turn has: it is to last, and nobody looks into the turns again.
     """
     text = text.strip()
     said = [part for turn in older for part in (turn.goal, turn.answer)]
-    if not text or len(text) > sum(map(len, said)) or unsupported(text, Sources(said, said)):
-        return None
+    fits = SHORTEST <= len(text) <= sum(map(len, said))
+    if not fits or unsupported(text, Sources(said, said)):
+        text = _by_rule(older)
     return Summary(str(shorten(text, LONGEST)), older[-1].job)
+
+
+def _by_rule(older: Sequence[Turn]) -> str:
+    """How each turn begins, as many of the newest as there is room for."""
+    lines: list[str] = []
+    room = LONGEST
+    for turn in reversed(older):
+        answer = one_line(turn.answer, room if turn.goal == GOAL else _ANSWER_LINE)
+        line = answer if turn.goal == GOAL else f"{one_line(turn.goal, _GOAL_LINE)} — {answer}"
+        room -= len(line) + 1
+        if room < 0:
+            break
+        lines.append(line)
+    return "\n".join(reversed(lines))
 
 
 def summary_of(value: Any) -> Summary | None:

@@ -30,6 +30,8 @@ MORE_PROMPT: Final = "answer-more.v3.md"
 SUMMARY_PROMPT: Final = "summary.v1.md"
 SUMMARY_TOKENS: Final = 700
 """Twice what its 200 words take."""
+_SUM_UP: Final = "Sum this conversation up. Do not answer its goals again."
+"""At the end, where small models look for what they are to do."""
 _MAX_HEADING: Final = 200
 _MAX_DESCRIPTION: Final = 160
 _MAX_FIELDS: Final = 8
@@ -119,9 +121,8 @@ def summary_request(older: Sequence[Turn], *, prompts: Prompts = PACKAGED) -> Ch
     """Ask for the older part of a conversation in a few sentences."""
     system = prompts.text("summary", _prompt(SUMMARY_PROMPT))
     excerpts = tuple(escaped(turn.answer) for turn in older)
-    return ChatRequest(
-        messages(system, *history_sections(older)), max_tokens=SUMMARY_TOKENS, excerpts=excerpts
-    )
+    user = (*history_sections(older), section("# Now", _SUM_UP))
+    return ChatRequest(messages(system, *user), max_tokens=SUMMARY_TOKENS, excerpts=excerpts)
 
 
 def _certain(results: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,9 @@ LONG = tuple(
     Turn(f"Count {n}.txt", f"{n}.txt has {n + 7} words." + " So it is." * 40, f"j-{n}")
     for n in range(45)
 )
-SHORT = "0.txt has 7 words; all others have more."
+SHORT = (
+    "The words of many files were counted. 0.txt has 7 words; all others have more. " * 3
+).strip()
 UNTIL = to_sum_up(LONG)[-1].job
 
 
@@ -42,12 +44,15 @@ async def test_once_the_plan_is_written_the_older_turns_are_summed_up() -> None:
     assert user.startswith(
         "# Earlier in this conversation\n\n## Goal\nCount 0.txt\n\n## Answer\n0.txt"
     )
-    assert user.endswith(to_sum_up(LONG)[-1].answer)
+    assert user.endswith("# Now\nSum this conversation up. Do not answer its goals again.")
+    assert to_sum_up(LONG)[-1].answer in user
     assert "# Goal\nthe goal" not in user
 
 
 async def test_an_earlier_summary_goes_into_the_next() -> None:
-    world = World(planning((Turn(GOAL, SHORT), *LONG)), script(says(PLAN), says(SHORT)), TOOLS)
+    world = World(
+        planning((Turn(GOAL, SHORT, "j-x"), *LONG)), script(says(PLAN), says(SHORT)), TOOLS
+    )
     await PlannerAgent().run(world.attempt())
     assert f"## Goal\n{GOAL}\n\n## Answer\n{SHORT}" in world.requests[1].messages[1].content
 
@@ -61,10 +66,12 @@ async def test_other_plans_ask_for_no_summary(given: Ready) -> None:
     assert await PlannerAgent().run(world.attempt()) == {"tasks": 1, "rejected": []}
 
 
-@pytest.mark.parametrize("said", ["", "0.txt has 8,123 words."])
-async def test_one_that_cannot_be_used_is_left_out(said: str) -> None:
+@pytest.mark.parametrize("said", ["", "What is it?", "0.txt has 8,123 words. " * 12])
+async def test_where_the_model_writes_none_the_rule_does(said: str) -> None:
     world = World(planning(), script(says(PLAN), says(said)), TOOLS)
-    assert await PlannerAgent().run(world.attempt()) == {"tasks": 1, "rejected": []}
+    summary = (await PlannerAgent().run(world.attempt()))["summary"]
+    assert summary["until"] == UNTIL
+    assert summary["text"].splitlines()[-1].startswith(f"Count {UNTIL[2:]}.txt — ")
 
 
 @pytest.mark.parametrize("error", [ModelError, TooLongError, BadAnswerError, UnavailableError])

@@ -122,29 +122,39 @@ def test_what_is_kept_fits_a_message(goal: str, result: object, most: int) -> No
         assert (kept.goal, kept.answer) == (goal, result)
 
 
-def summed(n: int, until: int, text: str = "short") -> Said:
-    return msgspec.structs.replace(turn(n), summary=text, until=f"j-{until}")
+def summed(n: int, until: int, text: str = "short", answer: str = "42") -> Said:
+    return msgspec.structs.replace(turn(n, answer=answer), summary=text, until=f"j-{until}")
 
 
-def test_a_summary_stands_in_the_place_of_what_it_covers() -> None:
-    conversation = [turn(1), turn(2), turn(3), summed(4, 2), turn(5)]
-    head, *rest = fitted(conversation, ROOM)
-    assert head == Turn(GOAL, "short")
-    assert [one.job for one in rest] == ["j-3", "j-4", "j-5"]
+def test_a_summary_comes_first_and_takes_the_place_of_what_is_left_out() -> None:
+    conversation = [turn(n, answer="x" * 300) for n in range(1, 200)]
+    head, *rest = fitted([*conversation, summed(200, 150)], ROOM)
+    assert head == Turn(GOAL, "short", "j-150")
+    assert [one.job for one in rest] == [f"j-{n}" for n in range(201 - len(rest), 201)]
+
+
+def test_what_is_neither_shown_nor_summed_up_is_counted() -> None:
+    conversation = [turn(n, answer="x" * 300) for n in range(1, 200)]
+    head, mark, *rest = fitted([*conversation, summed(200, 5)], ROOM)
+    assert head.job == "j-5"
+    assert mark.goal == f"[{195 - len(rest)} earlier goals]"
+
+
+def test_nothing_is_cut_for_a_summary_while_there_is_room() -> None:
+    shown = fitted([turn(1), turn(2), summed(3, 1), turn(4)], ROOM)
+    assert [one.job for one in shown] == ["j-1", "j-1", "j-2", "j-3", "j-4"]
 
 
 def test_the_summary_that_reaches_furthest_counts() -> None:
     """Two jobs that run side by side may both sum up."""
-    head, *rest = fitted([*map(turn, range(1, 5)), summed(5, 3, "far"), summed(6, 2, "near")], ROOM)
-    assert head.answer == "far"
-    assert [one.job for one in rest] == ["j-4", "j-5", "j-6"]
+    shown = fitted([*map(turn, range(1, 5)), summed(5, 3, "far"), summed(6, 2, "near")], ROOM)
+    assert shown[0] == Turn(GOAL, "far", "j-3")
 
 
 def test_a_summary_outlives_what_it_covers() -> None:
     """The oldest turns go with their age."""
-    head, *rest = fitted([turn(3), summed(4, 2), turn(5)], ROOM)
-    assert head.answer == "short"
-    assert [one.job for one in rest] == ["j-3", "j-4", "j-5"]
+    shown = fitted([turn(3), summed(4, 2), turn(5)], ROOM)
+    assert [one.job for one in shown] == ["j-2", "j-3", "j-4", "j-5"]
 
 
 def test_a_summary_is_kept_whole_beside_turns_that_are_cut() -> None:

@@ -15,8 +15,8 @@ from galerne.core.summary import (
     Summary,
     length,
     summary_of,
+    summed_up,
     to_sum_up,
-    usable,
 )
 from galerne.messages.facts import Turn
 from galerne.messages.sessions import Said
@@ -46,24 +46,38 @@ def test_the_newest_turn_is_never_summed_up() -> None:
 
 def test_little_is_not_worth_a_call() -> None:
     """A long newest turn leaves an excerpt full, however often the rest was summed up."""
-    summary = Turn(GOAL, "x" * LONGEST)
+    summary = Turn(GOAL, "x" * LONGEST, "j-0")
     assert to_sum_up([summary, turn(1, 60_000)]) == ()
     assert to_sum_up([summary, turn(1, LEAST - 1), turn(2, 60_000)]) == ()
     assert len(to_sum_up([summary, turn(1, LEAST), turn(2, 60_000)])) == 2
 
 
+def test_what_a_summary_covers_does_not_count() -> None:
+    turns = [turn(n) for n in range(60)]
+    older = to_sum_up(turns)
+    head = Turn(GOAL, "short", older[-1].job)
+    assert to_sum_up([head, *turns]) == ()
+    more = [turn(n) for n in range(60, 60 + 30)]
+    again = to_sum_up([head, *turns, *more])
+    assert again[0] == head
+    assert again[1] == turns[len(older)]
+
+
 def test_a_conversation_is_summed_up_once_in_many_jobs_and_keeps_every_turn() -> None:
-    """Each turn is either whole in the excerpt, or covered by a summary: none is left out."""
+    """Each turn is whole or a line in the excerpt, or covered by its summary: none is lost."""
     said: list[Said] = []
     calls = 0
     for n in range(300):
         history = fitted(said, 500_000)
-        covered = {one.job for one in said} - {one.job for one in history}
-        assert all(len(one.answer) == 300 for one in history if one.job)
-        assert not covered or history[0].goal == GOAL
+        assert not [one for one in history if not one.job], "something was left out"
+        last = history[0].job if history and history[0].goal == GOAL else None
+        covered = int(last.removeprefix("j-")) + 1 if last else 0
+        shown = {one.job for one in history}
+        assert all(one.job in shown for one in said[covered:])
+        assert sum(map(length, history)) <= LIMIT
         older = to_sum_up(history)
         calls += bool(older)
-        summary = Summary("short", older[-1].job) if older else None
+        summary = Summary("s" * LONGEST, older[-1].job) if older else None
         said.append(
             Said(
                 job=f"j-{n}",
@@ -77,23 +91,41 @@ def test_a_conversation_is_summed_up_once_in_many_jobs_and_keeps_every_turn() ->
     assert 5 < calls < 20
 
 
-OLDER = (Turn("How many words has a.txt?", "a.txt has 1,234 words." * 3, "j-7"),)
+OLDER = (
+    Turn(GOAL, "LICENSE was read before.", "j-5"),
+    Turn("How many words has a.txt?", "a.txt has 1,234 words. " * 30, "j-6"),
+    Turn("And b.txt?", "b.txt has 77 words.", "j-7"),
+)
+BY_RULE = (
+    "LICENSE was read before.\n"
+    f"How many words has a.txt? — {('a.txt has 1,234 words. ' * 30)[:120]}…\n"
+    "And b.txt? — b.txt has 77 words."
+)
 
 
-@pytest.mark.parametrize("text", ["a.txt has 1234 words.", " The words of a.txt were counted.\n"])
-def test_what_says_the_same_is_taken(text: str) -> None:
-    assert usable(text, OLDER) == Summary(text.strip(), "j-7")
+def test_a_summary_of_some_length_is_taken() -> None:
+    text = "The words of a.txt were counted: it has 1234. " * 6
+    assert summed_up(f" {text}\n", OLDER) == Summary(text.strip(), "j-7")
 
 
-@pytest.mark.parametrize("text", ["", " \n", "a.txt has 1,243 words.", "word " * 100])
-def test_what_is_none_or_has_other_numbers_is_not(text: str) -> None:
-    assert usable(text, OLDER) is None
+@pytest.mark.parametrize(
+    "text", ["", " \n", "What is the total?", "a.txt has 1,243 words. " * 20, "word " * 400]
+)
+def test_of_what_is_none_the_rule_makes_one(text: str) -> None:
+    """It is short, repeats nothing but a line, or has a number that nobody said."""
+    assert summed_up(text, OLDER) == Summary(BY_RULE, "j-7")
+
+
+def test_a_rules_summary_has_room_for_the_newest() -> None:
+    older = [Turn(f"Goal {n}", "word " * 50, f"j-{n}") for n in range(100)]
+    found = summed_up("", older)
+    assert len(found.text) <= LONGEST
+    assert found.text.splitlines()[-1].startswith("Goal 99 — word")
 
 
 def test_a_long_one_is_cut_with_a_mark() -> None:
     older = (Turn("Goal", "word " * 2_000, "j-7"),)
-    found = usable("word " * 1_000, older)
-    assert found is not None
+    found = summed_up("word " * 1_000, older)
     assert "more characters]" in found.text
     assert len(found.text) < LONGEST + 60
 

@@ -134,6 +134,9 @@ def test_a_summary_of_what_was_said_before() -> None:
 
         ## Answer
         Nine.
+
+        # Now
+        Sum this conversation up. Do not answer its goals again.
     """)
     own = Prompts({"summary": "Be short."})
     assert summary_request(older, prompts=own).messages[0].content == "Be short."
